@@ -1,0 +1,20 @@
+# Warnings, sanitizers and the flags that determinism needs, as one interface target.
+add_library(reel_flags INTERFACE)
+target_compile_options(reel_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:C>:-Wall;-Wextra;-Wpedantic;-Wconversion;-Werror;-ffp-contract=off;-fno-math-errno;-fno-omit-frame-pointer>)
+target_compile_definitions(reel_flags INTERFACE _POSIX_C_SOURCE=200809L _DEFAULT_SOURCE _FILE_OFFSET_BITS=64)
+find_package(Threads REQUIRED)
+target_link_libraries(reel_flags INTERFACE Threads::Threads m)
+
+set(REEL_SANITIZE_FLAGS)
+if(REEL_SANITIZE)
+  set(REEL_SANITIZE_FLAGS -fsanitize=${REEL_SANITIZE} -fno-sanitize-recover=all)
+  target_compile_options(reel_flags INTERFACE $<$<COMPILE_LANGUAGE:C>:${REEL_SANITIZE_FLAGS}>)
+  target_link_options(reel_flags INTERFACE ${REEL_SANITIZE_FLAGS})
+endif()
+if(REEL_FUZZ)
+  if(NOT CMAKE_C_COMPILER_ID MATCHES Clang)
+    message(FATAL_ERROR "REEL_FUZZ needs clang (found ${CMAKE_C_COMPILER_ID})")
+  endif()
+  target_compile_options(reel_flags INTERFACE $<$<COMPILE_LANGUAGE:C>:-fsanitize=fuzzer-no-link>)
+endif()

@@ -1,0 +1,54 @@
+/* The CPU backend: plain memory, operators that run on the context's thread pool. */
+#include <string.h>
+
+#include "backend/registry.h"
+#include "core/error.h"
+#include "core/mem.h"
+
+static void cpu_close(struct backend *backend) {
+    mem_free(backend);
+}
+
+static reel_status cpu_alloc(struct backend *backend, void **out, size_t bytes, reel_error *err) {
+    (void)backend;
+    return mem_alloc(out, bytes, 1, err);
+}
+
+static void cpu_release(struct backend *backend, void *pointer) {
+    (void)backend;
+    mem_free(pointer);
+}
+
+static reel_status cpu_copy(struct backend *backend, void *to, const void *from, size_t bytes, reel_error *err) {
+    (void)backend, (void)err;
+    if (bytes) memcpy(to, from, bytes);
+    return REEL_OK;
+}
+
+static reel_status cpu_zero(struct backend *backend, void *at, size_t bytes, reel_error *err) {
+    (void)backend, (void)err;
+    if (bytes) memset(at, 0, bytes);
+    return REEL_OK;
+}
+
+static reel_status cpu_sync(struct backend *backend, reel_error *err) {
+    (void)backend, (void)err;
+    return REEL_OK;
+}
+
+static const struct backend_ops cpu_ops = {
+    .name = "cpu",
+    .close = cpu_close,
+    .alloc = cpu_alloc,
+    .release = cpu_release,
+    .upload = cpu_copy,
+    .download = cpu_copy,
+    .zero = cpu_zero,
+    .sync = cpu_sync,
+};
+
+reel_status cpu_backend_open(struct thread_pool *pool, struct backend **out, reel_error *err) {
+    TRY_RETURN(MEM_NEW(out, 1, err));
+    **out = (struct backend){.ops = &cpu_ops, .pool = pool};
+    return REEL_OK;
+}

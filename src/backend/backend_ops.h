@@ -1,0 +1,42 @@
+/* The operator table: what trainers and scorers may ask of a device.
+ *
+ * A backend is one `static const struct backend_ops` plus its context (`struct backend` is the first
+ * member of it). Each operator is one bulk step over the whole data with one argument struct; an entry
+ * that is NULL is not offered. Pointers inside argument structs marked (dev) come from `alloc` of the same
+ * backend; on the CPU they are plain memory. Operators return when their work is queued on the job's
+ * stream; `sync`, `download` and the operators marked so wait. The plain loops in kernels/cpu are the
+ * specification; every other path is compared with them in tests/ops. */
+#ifndef BACKEND_BACKEND_OPS_H
+#define BACKEND_BACKEND_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <reel/status.h>
+
+struct backend;
+
+struct thread_pool;
+
+/* One epoch of biased matrix factorization by SGD over a fixed grid of blocks (kernels/cpu/sgd_epoch.c). */
+struct sgd_epoch_args;
+
+struct backend_ops {
+    const char *name; /* "cpu", "cuda" */
+    void (*close)(struct backend *backend);
+    /* Memory for a job. */
+    reel_status (*alloc)(struct backend *backend, void **out, size_t bytes, reel_error *err);
+    void (*release)(struct backend *backend, void *pointer); /* takes NULL */
+    reel_status (*upload)(struct backend *backend, void *to, const void *from, size_t bytes, reel_error *err);
+    reel_status (*download)(struct backend *backend, void *to, const void *from, size_t bytes, reel_error *err);
+    reel_status (*zero)(struct backend *backend, void *at, size_t bytes, reel_error *err);
+    reel_status (*sync)(struct backend *backend, reel_error *err);
+    /* Operators. */
+    reel_status (*sgd_epoch)(struct backend *backend, const struct sgd_epoch_args *args, reel_error *err);
+};
+
+struct backend {
+    const struct backend_ops *ops;
+    struct thread_pool *pool; /* the context's; CPU operators run on it */
+};
+
+#endif

@@ -1,0 +1,30 @@
+/* reel doctor: what was found here, and what to install for what is missing. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cli.h"
+
+int cmd_doctor(struct cli *cli, int argc, char **argv) {
+    static const struct cli_option options[] = {{0}};
+    int status =
+        cli_parse(cli, "", "Prints what this machine and build offer.", "reel doctor", options, argc, argv, NULL, 0, 0);
+    if (status >= 0) return status;
+    char *text = reel_doctor_json();
+    json_t *facts = text ? json_loads(text, 0, NULL) : NULL;
+    reel_string_free(text);
+    if (!facts) return cli_fail(cli, &(reel_error){REEL_NO_MEMORY, "out of memory"});
+    if (cli->json) return cli_print_json(cli, facts);
+    const char *key;
+    json_t *value;
+    json_object_foreach(facts, key, value) {
+        if (json_is_array(value)) continue;
+        char *shown = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY);
+        printf("%-18s %s\n", key, shown ? shown : json_string_value(value));
+        free(shown);
+    }
+    size_t index;
+    json_array_foreach(json_object_get(facts, "missing"), index, value)
+        printf("missing: %s\n", json_string_value(value));
+    json_decref(facts);
+    return CLI_OK;
+}

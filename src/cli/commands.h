@@ -1,0 +1,7 @@
+/* X(name, summary): every subcommand in the order of `reel --help`; cmd_<name>.c has `int cmd_<name>(...)`. */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+#define CLI_COMMANDS(X) X(doctor, "what this machine and build offer, and what to install")
+
+#endif

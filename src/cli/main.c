@@ -1,0 +1,58 @@
+/* reel: one program, git-like subcommands. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "commands.h"
+
+#define CLI_DECLARE(name, summary) int cmd_##name(struct cli *cli, int argc, char **argv);
+CLI_COMMANDS(CLI_DECLARE)
+
+static const struct cli_command commands[] = {
+#define CLI_ROW(name, summary) {#name, summary, cmd_##name},
+    CLI_COMMANDS(CLI_ROW)};
+enum { N_COMMANDS = (int)(sizeof commands / sizeof commands[0]) };
+
+static void print_help(FILE *out) {
+    fputs("usage: reel COMMAND [OPTION]... (reel COMMAND --help explains one)\n\n", out);
+    for (int i = 0; i < N_COMMANDS; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fputs("\ncommon options: --device auto|cpu|cuda|cuda:N  --threads N  --seed N  --json  --quiet\n"
+          "                --progress auto|plain|none  --help\n",
+          out);
+}
+
+static void print_version(void) {
+    char *doctor = reel_doctor_json();
+    json_t *facts = doctor ? json_loads(doctor, 0, NULL) : NULL;
+    const char *compiled = json_string_value(json_object_get(facts, "devices_compiled"));
+    const char *usable = json_string_value(json_object_get(facts, "devices_usable"));
+    printf("reel %s (commit %s)\ndevices compiled: %s\ndevices usable:   %s\n", reel_version(), reel_build_commit(),
+           compiled ? compiled : "unknown", usable ? usable : "unknown");
+    json_decref(facts);
+    reel_string_free(doctor);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_help(stderr);
+        return CLI_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_help(stdout);
+        return CLI_OK;
+    }
+    if (strcmp(name, "--version") == 0) {
+        print_version();
+        return CLI_OK;
+    }
+    for (int i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(name, commands[i].name) != 0) continue;
+        struct cli cli = {.command = name};
+        int status = commands[i].run(&cli, argc - 2, argv + 2);
+        reel_context_free(cli.ctx);
+        return status;
+    }
+    fprintf(stderr, "reel: there is no command '%s' (reel --help lists them)\n", name);
+    return CLI_USAGE;
+}
