@@ -4,6 +4,7 @@
 #include "backend/registry.h"
 #include "core/error.h"
 #include "core/mem.h"
+#include "kernels/cpu/cpu_factor.h"
 
 static void cpu_close(struct backend *backend) {
     mem_free(backend);
@@ -45,6 +46,7 @@ static const struct backend_ops cpu_ops = {
     .download = cpu_copy,
     .zero = cpu_zero,
     .sync = cpu_sync,
+    .factor_solve = cpu_factor_solve,
 };
 
 reel_status cpu_backend_open(struct thread_pool *pool, struct backend **out, reel_error *err) {

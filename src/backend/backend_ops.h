@@ -19,6 +19,8 @@ struct thread_pool;
 
 /* One epoch of biased matrix factorization by SGD over a fixed grid of blocks (kernels/cpu/sgd_epoch.c). */
 struct sgd_epoch_args;
+/* One half-step of ALS or Gibbs sampling (backend/factor_ops.h). */
+struct factor_solve_args;
 
 struct backend_ops {
     const char *name; /* "cpu", "cuda" */
@@ -32,6 +34,7 @@ struct backend_ops {
     reel_status (*sync)(struct backend *backend, reel_error *err);
     /* Operators. */
     reel_status (*sgd_epoch)(struct backend *backend, const struct sgd_epoch_args *args, reel_error *err);
+    reel_status (*factor_solve)(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
 };
 
 struct backend {

@@ -1,0 +1,19 @@
+/* The inner loops of factor_solve, one set a vector width. All sets give the same bits. */
+#ifndef KERNELS_CPU_FACTOR_KERNELS_H
+#define KERNELS_CPU_FACTOR_KERNELS_H
+
+#include "core/doctor.h"
+
+struct factor_kernels {
+    /* gram (dim, stride), upper triangle: += panel^T panel for a panel (n, stride). Rows are whole tiles of 16:
+     * elements left of the diagonal in its tile are written too and mean nothing. */
+    void (*gram)(float *gram, const float *panel, int n, int dim, int stride);
+    /* Turns the upper triangle of the symmetric `a` (dim, stride) into U with a = U^T U for its leading `rank` rows
+     * and columns, and the rows above `rank` of the other columns into U^-T times them. 0 when a pivot is not
+     * positive and finite. */
+    int (*cholesky)(float *a, int rank, int dim, int stride);
+};
+
+extern const struct factor_kernels factor_kernels_generic, factor_kernels_avx2, factor_kernels_avx512;
+
+#endif

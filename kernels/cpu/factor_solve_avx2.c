@@ -1,0 +1,78 @@
+/* factor_solve's inner loops in AVX2 + FMA: tiles of 4 rows x 24 columns held in registers. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <math.h>
+
+#include "kernels/cpu/factor_kernels.h"
+
+enum { LANES = 8, ROWS = 4, TILES = 3 };
+
+/* `rows` (1..ROWS) rows from `row`, `tiles` (1..TILES) column tiles from column `column`; constant after inlining. */
+static inline __attribute__((always_inline)) void gram_tile(float *gram, const float *panel, int n, int stride, int row,
+                                                            int column, int rows, int tiles) {
+    __m256 sum[ROWS][TILES];
+    for (int i = 0; i < rows; i++)
+        for (int t = 0; t < tiles; t++) sum[i][t] = _mm256_loadu_ps(gram + (row + i) * stride + column + t * LANES);
+    for (int p = 0; p < n; p++) {
+        const float *x = panel + (long)p * stride;
+        __m256 right[TILES];
+        for (int t = 0; t < tiles; t++) right[t] = _mm256_loadu_ps(x + column + t * LANES);
+        for (int i = 0; i < rows; i++) {
+            __m256 left = _mm256_broadcast_ss(x + row + i);
+            for (int t = 0; t < tiles; t++) sum[i][t] = _mm256_fmadd_ps(left, right[t], sum[i][t]);
+        }
+    }
+    for (int i = 0; i < rows; i++)
+        for (int t = 0; t < tiles; t++) _mm256_storeu_ps(gram + (row + i) * stride + column + t * LANES, sum[i][t]);
+}
+
+static void gram_avx2(float *gram, const float *panel, int n, int dim, int stride) {
+    int columns = (dim + LANES - 1) / LANES * LANES;
+    for (int row = 0; row < dim; row += ROWS) {
+        int rows = dim - row < ROWS ? dim - row : ROWS;
+        for (int column = row / LANES * LANES; column < columns; column += TILES * LANES) {
+            int tiles = (columns - column) / LANES < TILES ? (columns - column) / LANES : TILES;
+            if (rows == ROWS && tiles == 3)
+                gram_tile(gram, panel, n, stride, row, column, ROWS, 3);
+            else if (rows == ROWS && tiles == 2)
+                gram_tile(gram, panel, n, stride, row, column, ROWS, 2);
+            else if (rows == ROWS)
+                gram_tile(gram, panel, n, stride, row, column, ROWS, 1);
+            else
+                for (int i = 0; i < rows; i++)
+                    for (int t = 0; t < tiles; t++)
+                        gram_tile(gram, panel, n, stride, row + i, column + t * LANES, 1, 1);
+        }
+    }
+}
+
+/* Takes `n` (1..4) finished rows starting at j off row i, in order. */
+static inline __attribute__((always_inline)) void eliminate(float *a, int i, int j, int n, int dim, int stride) {
+    float *row = a + (long)i * stride;
+    __m256 factor[4];
+    for (int r = 0; r < n; r++) factor[r] = _mm256_set1_ps(a[(long)(j + r) * stride + i]);
+    for (int c = i / LANES * LANES; c < dim; c += LANES) {
+        __m256 sum = _mm256_loadu_ps(row + c);
+        for (int r = 0; r < n; r++)
+            sum = _mm256_fnmadd_ps(factor[r], _mm256_loadu_ps(a + (long)(j + r) * stride + c), sum);
+        _mm256_storeu_ps(row + c, sum);
+    }
+}
+
+static int cholesky_avx2(float *a, int rank, int dim, int stride) {
+    for (int i = 0; i < rank; i++) {
+        int j = 0;
+        for (; j + 4 <= i; j += 4) eliminate(a, i, j, 4, dim, stride);
+        for (; j < i; j++) eliminate(a, i, j, 1, dim, stride);
+        float *row = a + (long)i * stride;
+        float pivot = row[i];
+        if (!(pivot > 0) || !isfinite(pivot)) return 0;
+        __m256 inverse = _mm256_set1_ps(1.0f / sqrtf(pivot));
+        for (int c = i / LANES * LANES; c < dim; c += LANES)
+            _mm256_storeu_ps(row + c, _mm256_mul_ps(_mm256_loadu_ps(row + c), inverse));
+    }
+    return 1;
+}
+
+const struct factor_kernels factor_kernels_avx2 = {gram_avx2, cholesky_avx2};
+#endif

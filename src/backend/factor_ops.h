@@ -1,0 +1,56 @@
+/* Arguments of `factor_solve`: one half-step of alternating least squares or of a Gibbs sampler, for users
+ * or, with the arguments swapped, for movies.
+ *
+ * Every entity (user or movie) has a vector of `stride` floats: k factors, its bias at index k, then zeros.
+ * With d = k + 1 (or k without biases), x_c = (factors of column c, 1) and t the target of a rating, row r gets
+ *
+ *     A = alpha * sum_c w x_c x_c^T + prior_precision + ridge_per_rating * n_r * I
+ *     b = alpha * sum_c w (t - <x_c, offset_r>) x_c + prior_shift
+ *     solution = A^-1 b                 (noise off: the least-squares solution, or the conditional mean)
+ *              = A^-1 b + A^(-T/2) z    (noise on: a draw from N(A^-1 b, A^-1), z from Philox)
+ *
+ * A is accumulated rating by rating in row order, in chunks of FACTOR_CHUNK ratings whose sums are added in
+ * order; every add is one fused multiply-add on its own matrix element. So the bits do not depend on vector
+ * width or thread count.
+ *
+ * The normal equations carry b as one more row of the Gram matrix: the Cholesky factor of [A b; b^T c] holds
+ * L^-1 b in that row, so the forward substitution comes free (Golub and Van Loan, Matrix Computations, 4.2). */
+#ifndef BACKEND_FACTOR_OPS_H
+#define BACKEND_FACTOR_OPS_H
+
+#include <stdint.h>
+
+enum {
+    FACTOR_K_MAX = 256,
+    FACTOR_LANES = 16,   /* vectors are padded to a multiple of this */
+    FACTOR_CHUNK = 8192, /* ratings whose Gram sums are added in one go; part of the result's definition */
+    FACTOR_VALUES = 11   /* half-star values 0..10 */
+};
+
+/* Floats from one entity's vector to the next: room for k factors, the bias and the target. */
+static inline int factor_stride(int k) {
+    return (k + 2 + FACTOR_LANES - 1) / FACTOR_LANES * FACTOR_LANES;
+}
+
+struct factor_solve_args {
+    int k, stride; /* stride = factor_stride(k); 1 <= k <= FACTOR_K_MAX */
+    int biases;    /* 1: solve for the bias too (d = k + 1); 0: d = k, index k is left alone */
+    int32_t n_rows;
+    const int64_t *offsets;       /* (n_rows + 1,) (dev) ratings of row r: offsets[r] .. offsets[r+1]-1 */
+    const int32_t *columns;       /* (n,) (dev) column entity of each rating */
+    const uint8_t *ratings;       /* (n,) (dev) half stars */
+    const float *residual;        /* (n,) (dev) subtracted from the target of each rating, or NULL */
+    float value[FACTOR_VALUES];   /* target of a half-star value, before the column's bias is taken off */
+    float weight[FACTOR_VALUES];  /* square root of w for a half-star value; all 1 for unweighted */
+    const float *column_vectors;  /* (n_columns, stride) (dev) */
+    const float *row_offsets;     /* (n_rows, stride) (dev) fixed part of each row's vector, or NULL */
+    float alpha;                  /* > 0 */
+    float ridge_per_rating;       /* >= 0 */
+    const float *prior_precision; /* (d, stride) host, symmetric; added to A */
+    const float *prior_shift;     /* (d,) host; added to b */
+    int noise;                    /* 1: sample */
+    uint64_t seed, stream;        /* Philox key and stream; block index = row * 128 + dimension / 4 */
+    float *row_vectors;           /* (n_rows, stride) (dev) out; an entity without ratings gets its prior's */
+};
+
+#endif

@@ -1,0 +1,279 @@
+/* factor_solve: the plain loops against a double-precision solution, every vector path and thread count
+ * against the plain loops bit for bit, and the sampler's mean and covariance. */
+#include <reel/context.h>
+
+#include "backend/backend_ops.h"
+#include "backend/factor_ops.h"
+#include "core/context.h"
+#include "core/mem.h"
+#include "kernels/common/normal.h"
+#include "test.h"
+
+struct problem {
+    int k, stride, biases;
+    int32_t n_rows;
+    int64_t *offsets;
+    int32_t *columns;
+    uint8_t *ratings;
+    float *residual, *column_vectors, *row_offsets, *prior, *shift, *out;
+};
+
+static void *make(size_t n, size_t size) {
+    void *pointer = NULL;
+    reel_error err;
+    REQUIRE_OK(mem_zero(&pointer, n, size, &err), err);
+    return pointer;
+}
+
+static void fill_normals(float *out, int64_t n, uint64_t seed, uint32_t sub, float scale) {
+    for (int64_t i = 0; i < n; i++) {
+        float z[4];
+        philox_normals(seed, philox_stream(PHILOX_TEST, sub), (uint64_t)i, z);
+        out[i] = scale * z[0];
+    }
+}
+
+/* Row lengths from `lengths`; columns drawn with repeats, which the operator does not mind. */
+static struct problem problem_new(uint64_t seed, int k, int biases, int n_columns, int32_t n_rows,
+                                  const int64_t *lengths) {
+    struct problem p = {.k = k, .stride = factor_stride(k), .biases = biases, .n_rows = n_rows};
+    p.offsets = make((size_t)n_rows + 1, sizeof *p.offsets);
+    for (int32_t r = 0; r < n_rows; r++) p.offsets[r + 1] = p.offsets[r] + lengths[r];
+    int64_t n = p.offsets[n_rows], stride = p.stride;
+    p.columns = make((size_t)n, sizeof *p.columns);
+    p.ratings = make((size_t)n, sizeof *p.ratings);
+    p.residual = make((size_t)n, sizeof(float));
+    p.column_vectors = make((size_t)(n_columns * stride), sizeof(float));
+    p.row_offsets = make((size_t)(n_rows * stride), sizeof(float));
+    p.prior = make((size_t)((k + 1) * stride), sizeof(float));
+    p.shift = make((size_t)k + 1, sizeof(float));
+    p.out = make((size_t)(n_rows * stride), sizeof(float));
+    for (int64_t i = 0; i < n; i++) {
+        struct philox4 w = philox_block(seed, philox_stream(PHILOX_TEST, 0), (uint64_t)i);
+        p.columns[i] = (int32_t)(w.v[0] % (uint32_t)n_columns);
+        p.ratings[i] = (uint8_t)(1 + w.v[1] % 10);
+        p.residual[i] = (float)(philox_uniform(w.v[2]) - 0.5);
+    }
+    for (int c = 0; c < n_columns; c++)
+        fill_normals(p.column_vectors + c * stride, k + 1, seed, (uint32_t)(1 + c), 0.3f);
+    for (int32_t r = 0; r < n_rows; r++)
+        fill_normals(p.row_offsets + r * stride, k + biases, seed, (uint32_t)(1000 + r), 0.1f);
+    for (int i = 0; i <= k; i++) {
+        for (int j = 0; j <= k; j++) p.prior[i * stride + j] = i == j ? 3 : 0.1f / (1 + (float)abs(i - j));
+        p.shift[i] = 0.05f * (float)(i % 5);
+    }
+    return p;
+}
+
+static void problem_free(struct problem *p) {
+    void *all[] = {p->offsets,     p->columns, p->ratings, p->residual, p->column_vectors,
+                   p->row_offsets, p->prior,   p->shift,   p->out};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) mem_free(all[i]);
+}
+
+static struct factor_solve_args problem_args(const struct problem *p) {
+    struct factor_solve_args args = {.k = p->k,
+                                     .stride = p->stride,
+                                     .biases = p->biases,
+                                     .n_rows = p->n_rows,
+                                     .offsets = p->offsets,
+                                     .columns = p->columns,
+                                     .ratings = p->ratings,
+                                     .residual = p->residual,
+                                     .column_vectors = p->column_vectors,
+                                     .row_offsets = p->row_offsets,
+                                     .alpha = 1.7f,
+                                     .ridge_per_rating = 0.01f,
+                                     .prior_precision = p->prior,
+                                     .prior_shift = p->shift,
+                                     .row_vectors = p->out};
+    for (int v = 0; v < FACTOR_VALUES; v++) {
+        args.value[v] = 0.5f * (float)v - 3;
+        args.weight[v] = 1 + 0.1f * (float)(v % 3);
+    }
+    return args;
+}
+
+static reel_context *open_cpu(int threads, struct backend **backend) {
+    reel_context_options options;
+    reel_context_options_default(&options);
+    options.threads = threads;
+    options.device = "cpu";
+    reel_context *ctx;
+    reel_error err;
+    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
+    REQUIRE_OK(context_backend(ctx, backend, &err), err);
+    return ctx;
+}
+
+/* Runs on `threads` threads at SIMD level `simd`. */
+static void solve(const struct factor_solve_args *args, int threads, const char *simd) {
+    setenv("REEL_SIMD", simd, 1);
+    struct backend *backend;
+    reel_context *ctx = open_cpu(threads, &backend);
+    reel_error err;
+    REQUIRE_OK(backend->ops->factor_solve(backend, args, &err), err);
+    reel_context_free(ctx);
+    unsetenv("REEL_SIMD");
+}
+
+/* Plain Gaussian elimination in double. a (n, n), b (n,) is replaced by the solution. */
+static void solve_double(double *a, double *b, int n) {
+    for (int i = 0; i < n; i++)
+        for (int r = i + 1; r < n; r++) {
+            double factor = a[r * n + i] / a[i * n + i];
+            for (int c = i; c < n; c++) a[r * n + c] -= factor * a[i * n + c];
+            b[r] -= factor * b[i];
+        }
+    for (int i = n - 1; i >= 0; i--) {
+        for (int c = i + 1; c < n; c++) b[i] -= a[i * n + c] * b[c];
+        b[i] /= a[i * n + i];
+    }
+}
+
+/* Normal equations of row r in double: a (d, d), b (d,). */
+static void normal_equations(const struct problem *p, const struct factor_solve_args *args, int32_t r, double *a,
+                             double *b) {
+    int d = p->k + p->biases;
+    const float *offset = p->row_offsets + r * p->stride;
+    double x[FACTOR_K_MAX + 1], ridge = (double)args->ridge_per_rating * (double)(p->offsets[r + 1] - p->offsets[r]);
+    for (int i = 0; i < d; i++) {
+        b[i] = (double)p->shift[i];
+        for (int j = 0; j < d; j++) a[i * d + j] = (double)p->prior[i * p->stride + j] + (i == j ? ridge : 0);
+    }
+    for (int64_t n = p->offsets[r]; n < p->offsets[r + 1]; n++) {
+        const float *column = p->column_vectors + p->columns[n] * p->stride;
+        double w = (double)args->weight[p->ratings[n]] * (double)args->weight[p->ratings[n]] * (double)args->alpha;
+        double target = (double)args->value[p->ratings[n]] - (double)column[p->k] - (double)p->residual[n];
+        for (int i = 0; i < d; i++) {
+            x[i] = i == p->k ? 1 : (double)column[i];
+            if (args->row_offsets) target -= x[i] * (double)offset[i];
+        }
+        for (int i = 0; i < d; i++) {
+            b[i] += w * target * x[i];
+            for (int j = 0; j < d; j++) a[i * d + j] += w * x[i] * x[j];
+        }
+    }
+}
+
+static const int64_t mixed_lengths[] = {0, 1, 2, 63, 64, 65, 1000, FACTOR_CHUNK, FACTOR_CHUNK + 1, 3 * FACTOR_CHUNK + 7,
+                                        5};
+enum { N_MIXED = (int)(sizeof mixed_lengths / sizeof mixed_lengths[0]) };
+
+/* Single precision: sums of up to 25,000 terms whose rounding errors have random signs lose some
+ * sqrt(25,000) * 2^-24 = 1e-5 of their size, times a condition number below 10 here. */
+static void matches_double_precision(void) {
+    const int ks[] = {1, 7, 32, 100};
+    double a[101 * 101], b[101];
+    for (size_t i = 0; i < 4; i++)
+        for (int biases = 0; biases <= 1; biases++) {
+            struct problem p = problem_new(i, ks[i], biases, 50, N_MIXED, mixed_lengths);
+            struct factor_solve_args args = problem_args(&p);
+            solve(&args, 1, "generic");
+            double worst = 0;
+            for (int32_t r = 0; r < p.n_rows; r++) {
+                int d = p.k + biases;
+                normal_equations(&p, &args, r, a, b);
+                solve_double(a, b, d);
+                double largest = 1e-6;
+                for (int f = 0; f < d; f++) largest = fmax(largest, fabs(b[f]));
+                for (int f = 0; f < d; f++) worst = fmax(worst, fabs(b[f] - (double)p.out[r * p.stride + f]) / largest);
+            }
+            if (!(worst < 2e-4)) fprintf(stderr, "k=%d biases=%d: worst %g\n", ks[i], biases, worst);
+            CHECK(worst < 2e-4);
+            problem_free(&p);
+        }
+}
+
+static void same_bits_on_every_path(void) {
+    const int ks[] = {1, 7, 14, 15, 16, 32, 33, 64, 100, 128, 256};
+    const char *levels[] = {"generic", "avx2", "avx512"};
+    const int threads[] = {1, 2, 3, 8};
+    for (size_t i = 0; i < sizeof ks / sizeof ks[0]; i++) {
+        struct problem p = problem_new(100 + i, ks[i], (int)(i % 2), 40, ks[i] > 100 ? 8 : N_MIXED, mixed_lengths);
+        struct factor_solve_args args = problem_args(&p);
+        args.noise = 1;
+        args.seed = 5;
+        args.stream = philox_stream(PHILOX_GIBBS, 1);
+        size_t bytes = (size_t)p.n_rows * (size_t)p.stride * sizeof(float);
+        solve(&args, 1, "generic");
+        float *expected = make(bytes, 1);
+        memcpy(expected, p.out, bytes);
+        for (int l = 0; l < 3; l++)
+            for (int t = 0; t < (l == 0 ? 1 : 4); t++) {
+                memset(p.out, 0, bytes);
+                solve(&args, threads[t], levels[l]);
+                int same = memcmp(expected, p.out, bytes) == 0;
+                if (!same) fprintf(stderr, "k=%d %s threads=%d\n", ks[i], levels[l], threads[t]);
+                CHECK(same);
+            }
+        mem_free(expected);
+        problem_free(&p);
+    }
+}
+
+/* Draws have mean A^-1 b and covariance A^-1: with 20,000 equal rows the standard error of a normalised second
+ * moment is 1/sqrt(20,000) = 0.007 times a factor of a few. */
+static void samples_have_the_posterior_moments(void) {
+    enum { ROWS = 20000, K = 3, D = K + 1, N = 6 };
+    int64_t *lengths = make(ROWS, sizeof *lengths);
+    for (int r = 0; r < ROWS; r++) lengths[r] = N;
+    struct problem p = problem_new(9, K, 1, 10, ROWS, lengths);
+    for (int64_t i = N; i < N * ROWS; i++) {
+        p.columns[i] = p.columns[i % N];
+        p.ratings[i] = p.ratings[i % N];
+        p.residual[i] = p.residual[i % N];
+    }
+    struct factor_solve_args args = problem_args(&p);
+    args.row_offsets = NULL;
+    args.noise = 1;
+    args.seed = 11;
+    solve(&args, 2, "avx512");
+    double a[D * D], mean[D], right[D], covariance[D][D] = {{0}}, average[D] = {0};
+    normal_equations(&p, &args, 0, a, mean);
+    double copy[D * D];
+    memcpy(copy, a, sizeof a);
+    memcpy(right, mean, sizeof right);
+    solve_double(copy, mean, D);
+    for (int r = 0; r < ROWS; r++)
+        for (int i = 0; i < D; i++) {
+            const float *x = p.out + r * p.stride;
+            average[i] += (double)x[i] / ROWS;
+            for (int j = 0; j < D; j++) covariance[i][j] += ((double)x[i] - mean[i]) * ((double)x[j] - mean[j]) / ROWS;
+        }
+    for (int i = 0; i < D; i++) {
+        CHECK_NEAR(average[i], mean[i], 0.02);
+        for (int j = 0; j < D; j++) {
+            double product = 0;
+            for (int f = 0; f < D; f++) product += a[i * D + f] * covariance[f][j];
+            CHECK_NEAR(product, i == j ? 1 : 0, 0.06);
+        }
+    }
+    mem_free(lengths);
+    problem_free(&p);
+}
+
+static void indefinite_is_an_error(void) {
+    struct problem p = problem_new(3, 4, 1, 10, N_MIXED, mixed_lengths);
+    memset(p.prior, 0, (size_t)(p.k + 1) * (size_t)p.stride * sizeof(float));
+    struct factor_solve_args args = problem_args(&p);
+    args.ridge_per_rating = 0;
+    struct backend *backend;
+    reel_context *ctx = open_cpu(2, &backend);
+    reel_error err;
+    CHECK_INT(backend->ops->factor_solve(backend, &args, &err), REEL_NUMERIC);
+    int64_t no_offsets[1] = {0};
+    args.n_rows = 0;
+    args.offsets = no_offsets;
+    CHECK_INT(backend->ops->factor_solve(backend, &args, &err), REEL_OK);
+    reel_context_free(ctx);
+    problem_free(&p);
+}
+
+int main(void) {
+    RUN(matches_double_precision);
+    RUN(same_bits_on_every_path);
+    RUN(samples_have_the_posterior_moments);
+    RUN(indefinite_is_an_error);
+    TEST_EXIT();
+}
