@@ -6,6 +6,12 @@
 #include <reel/model.h>
 #include "data/ratings.h"
 
+enum { SPLIT_FOLDS_MAX = 250 };
+
+/* labels[i] = the fold 0..folds-1 in which rating i (by-user order) is tested; 2 <= folds <= SPLIT_FOLDS_MAX.
+ * Kinds as in split_fold; the time split has one fold: 0 for its test part, 1 for the others. */
+reel_status split_folds(reel_context *ctx, const struct ratings *ratings, reel_split_kind kind, int folds,
+                        uint64_t seed, uint8_t *labels, reel_error *err);
 /* test[i] = 1 for the ratings (by-user order) of fold `fold` of `folds`. Random: fold sizes equal +-1 over
  * all ratings; per-user: over each user's; time: folds is ignored and the newest 10 % of each user's
  * ratings (rounded down; ties by movie) are marked. */
