@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "kernels/cpu/cpu_factor.h"
+#include "kernels/cpu/cpu_topk.h"
 
 static void cpu_close(struct backend *backend) {
     mem_free(backend);
@@ -47,6 +48,8 @@ static const struct backend_ops cpu_ops = {
     .zero = cpu_zero,
     .sync = cpu_sync,
     .factor_solve = cpu_factor_solve,
+    .score_movies = cpu_score_movies,
+    .topk_users = cpu_topk_users,
 };
 
 reel_status cpu_backend_open(struct thread_pool *pool, struct backend **out, reel_error *err) {

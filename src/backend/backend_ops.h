@@ -21,6 +21,9 @@ struct thread_pool;
 struct sgd_epoch_args;
 /* One half-step of ALS or Gibbs sampling (backend/factor_ops.h). */
 struct factor_solve_args;
+/* Scores of factor models (backend/topk_ops.h). */
+struct score_movies_args;
+struct topk_users_args;
 
 struct backend_ops {
     const char *name; /* "cpu", "cuda" */
@@ -35,6 +38,8 @@ struct backend_ops {
     /* Operators. */
     reel_status (*sgd_epoch)(struct backend *backend, const struct sgd_epoch_args *args, reel_error *err);
     reel_status (*factor_solve)(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
+    reel_status (*score_movies)(struct backend *backend, const struct score_movies_args *args, reel_error *err);
+    reel_status (*topk_users)(struct backend *backend, const struct topk_users_args *args, reel_error *err);
 };
 
 struct backend {

@@ -1,0 +1,53 @@
+/* Scoring with factor models in bulk: score(u, m) = <p_u, q_m> + ((mean + user bias) + movie bias).
+ *
+ * The dot product is one chain over f = 0..k-1, started at zero, for each pair on its own: wherever a pair
+ * sits in a tile, whichever thread computes it, and in both operators below its score has the same bits. That
+ * is what makes the top n of many users equal the top n of one user exactly. (Chains are of fused
+ * multiply-adds where the processor has them, of separate ones in the plain loops.) */
+#ifndef BACKEND_TOPK_OPS_H
+#define BACKEND_TOPK_OPS_H
+
+#include <stdint.h>
+
+enum { TOPK_PANEL = 32 }; /* movies a panel: two AVX-512 registers */
+
+/* The movie side, packed once for any number of calls. A position is a place in the packed order; what the
+ * order is only matters for speed: likely winners first. */
+struct factor_panels {
+    int32_t n_movies;
+    int k;                    /* factors, >= 0 */
+    int64_t n_panels;         /* ceil(n_movies / TOPK_PANEL) */
+    const float *factors;     /* (n_panels, k, TOPK_PANEL), 0 in the padding (dev) */
+    const float *bias;        /* (n_panels * TOPK_PANEL,), 0 in the padding (dev) */
+    const int32_t *movies;    /* (n_panels * TOPK_PANEL,) movie at a position, -1 in the padding (dev) */
+    const int32_t *positions; /* (n_movies,) position of a movie (dev) */
+};
+
+/* score_movies: one user's scores for all movies. Works on the calling thread alone; may be called from
+ * several threads at the same time. */
+struct score_movies_args {
+    const struct factor_panels *panels;
+    const float *factors; /* (k,) the user's */
+    float base;           /* mean + user bias */
+    float *scores;        /* (n_movies,) by movie */
+};
+
+/* topk_users: the n best unseen movies of many users, by score descending, then movie ascending. Runs on the
+ * backend's thread pool; waits. */
+struct topk_users_args {
+    const struct factor_panels *panels;
+    int64_t n_users;
+    const int32_t *rows;       /* (n_users,) rows of the two arrays below, -1 = unknown: zeros (dev) */
+    const float *user_factors; /* (*, stride) (dev) */
+    int64_t stride;
+    const float *user_bias; /* (*,) (dev) */
+    float mean;
+    const int32_t *seen_rows;    /* (n_users,) rows of the CSR below (dev) */
+    const int64_t *seen_offsets; /* (dev) */
+    const int32_t *seen_movies;  /* movies to leave out (dev) */
+    int n;                       /* >= 1 */
+    int32_t *movies;             /* (n_users, n) out, -1 past the end (dev) */
+    float *scores;               /* (n_users, n) out, NaN past the end (dev) */
+};
+
+#endif

@@ -1,0 +1,236 @@
+/* Top-N operators: every SIMD level against a double-precision loop (chains of k rounded steps: error at most
+ * about k * 2^-24 * sum |p||q| plus one rounding of the sum), and against each other bit for bit. */
+#include "test.h"
+
+#include "backend/backend_ops.h"
+#include "backend/topk_ops.h"
+#include "core/context.h"
+#include "core/doctor.h"
+
+struct problem {
+    int n_users, n_movies, k;
+    float *user_factors, *user_bias, *movie_factors, *movie_bias; /* plain rows */
+    float *packed, *packed_bias;
+    int32_t *order, *positions, *rows, *seen_rows, *seen_movies;
+    int64_t *seen_offsets;
+    struct factor_panels panels;
+};
+
+static uint32_t state;
+
+static float uniform(void) {
+    state = state * 1664525u + 1013904223u;
+    return (float)(state >> 8) / 16777216.0f - 0.5f;
+}
+
+/* Small multiples of 1/8 give many exact ties. */
+static float coarse(void) {
+    return (float)(int)(uniform() * 8) / 8;
+}
+
+static void *room(size_t n, size_t size) {
+    void *out = calloc(n + 1, size);
+    if (!out) exit(1);
+    return out;
+}
+
+static void fill_seen(struct problem *p) {
+    p->seen_offsets = room((size_t)p->n_users + 1, sizeof(int64_t));
+    p->seen_movies = room((size_t)p->n_users * (size_t)p->n_movies, sizeof(int32_t));
+    int64_t at = 0;
+    for (int u = 0; u < p->n_users; u++) {
+        /* one user saw everything, one nothing, the others some */
+        float share = u == 0 ? 2.0f : u == 1 ? -2.0f : uniform();
+        for (int m = 0; m < p->n_movies; m++)
+            if (uniform() < share) p->seen_movies[at++] = m;
+        p->seen_offsets[u + 1] = at;
+    }
+}
+
+static struct problem make(int n_users, int n_movies, int k, int ties) {
+    struct problem p = {.n_users = n_users, .n_movies = n_movies, .k = k};
+    float (*draw)(void) = ties ? coarse : uniform;
+    state = (uint32_t)(n_users * 7919 + n_movies * 31 + k);
+    size_t users = (size_t)n_users, movies = (size_t)n_movies, width = (size_t)k;
+    int64_t n_panels = (n_movies + TOPK_PANEL - 1) / TOPK_PANEL;
+    size_t padded = (size_t)n_panels * TOPK_PANEL;
+    p.user_factors = room(users * width, 4), p.user_bias = room(users, 4);
+    p.movie_factors = room(movies * width, 4), p.movie_bias = room(movies, 4);
+    p.packed = room(padded * width, 4), p.packed_bias = room(padded, 4);
+    p.order = room(padded, 4), p.positions = room(movies, 4);
+    p.rows = room(users, 4), p.seen_rows = room(users, 4);
+    for (size_t i = 0; i < users * width; i++) p.user_factors[i] = draw();
+    for (size_t i = 0; i < users; i++) p.user_bias[i] = draw();
+    for (size_t i = 0; i < movies * width; i++) p.movie_factors[i] = draw();
+    for (size_t i = 0; i < movies; i++) p.movie_bias[i] = draw();
+    /* any permutation will do: step through by a stride that is coprime to most sizes */
+    for (size_t i = 0; i < padded; i++) p.order[i] = -1;
+    int stride = n_movies % 7 ? 7 : 1;
+    for (int i = 0; i < n_movies; i++) {
+        int m = (int)((int64_t)i * stride % n_movies);
+        p.order[i] = m, p.positions[m] = i;
+        p.packed_bias[i] = p.movie_bias[m];
+        for (int f = 0; f < k; f++)
+            p.packed[(i / TOPK_PANEL * k + f) * TOPK_PANEL + i % TOPK_PANEL] = p.movie_factors[m * k + f];
+    }
+    for (int u = 0; u < n_users; u++) p.rows[u] = u % 5 == 4 ? -1 : u, p.seen_rows[u] = u;
+    fill_seen(&p);
+    p.panels = (struct factor_panels){n_movies, k, n_panels, p.packed, p.packed_bias, p.order, p.positions};
+    return p;
+}
+
+static void drop(struct problem *p) {
+    void *all[] = {p->user_factors, p->user_bias, p->movie_factors, p->movie_bias, p->packed,      p->packed_bias,
+                   p->order,        p->positions, p->rows,          p->seen_rows,  p->seen_movies, p->seen_offsets};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
+}
+
+static reel_context *context_of(int threads) {
+    reel_context_options options;
+    reel_context_options_default(&options);
+    options.threads = threads;
+    options.device = "cpu";
+    reel_context *ctx;
+    reel_error err;
+    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
+    return ctx;
+}
+
+static void scores_of(const struct problem *p, struct backend *backend, int u, float *scores) {
+    static const float zeros[256];
+    int32_t row = p->rows[u];
+    struct score_movies_args args = {.panels = &p->panels,
+                                     .factors = row < 0 ? zeros : p->user_factors + row * p->k,
+                                     .base = row < 0 ? 3.5f : 3.5f + p->user_bias[row],
+                                     .scores = scores};
+    reel_error err;
+    REQUIRE_OK(backend->ops->score_movies(backend, &args, &err), err);
+}
+
+static void check_scores(const struct problem *p, struct backend *backend) {
+    float *scores = room((size_t)p->n_movies, 4);
+    for (int u = 0; u < p->n_users; u++) {
+        scores_of(p, backend, u, scores);
+        for (int m = 0; m < p->n_movies; m++) {
+            double sum = 0, size = 4;
+            for (int f = 0; f < p->k && p->rows[u] >= 0; f++) {
+                double term = (double)p->user_factors[u * p->k + f] * (double)p->movie_factors[m * p->k + f];
+                sum += term, size += fabs(term);
+            }
+            double base = 3.5 + (p->rows[u] < 0 ? 0 : (double)p->user_bias[u]) + (double)p->movie_bias[m];
+            CHECK_NEAR((double)scores[m], sum + base, (p->k + 3) * size * 0x1p-24);
+        }
+    }
+    free(scores);
+}
+
+/* The best movies by plain insertion. */
+static int best_of(const struct problem *p, int u, const float *scores, int n, int32_t *best) {
+    int count = 0;
+    for (int32_t m = 0; m < p->n_movies; m++) {
+        int seen = 0;
+        for (int64_t at = p->seen_offsets[u]; at < p->seen_offsets[u + 1]; at++) seen |= p->seen_movies[at] == m;
+        if (seen) continue;
+        int at = count;
+        while (at > 0 && scores[best[at - 1]] < scores[m]) at--;
+        if (at >= n) continue;
+        count += count < n;
+        memmove(best + at + 1, best + at, (size_t)(count - 1 - at) * sizeof *best);
+        best[at] = m;
+    }
+    return count;
+}
+
+static void check_topk(const struct problem *p, struct backend *backend, int n) {
+    size_t users = (size_t)p->n_users, wanted = (size_t)n;
+    int32_t *movies = room(users * wanted, 4), *best = room(wanted, 4);
+    float *top = room(users * wanted, 4), *scores = room((size_t)p->n_movies, 4);
+    struct topk_users_args args = {.panels = &p->panels,
+                                   .n_users = p->n_users,
+                                   .rows = p->rows,
+                                   .user_factors = p->user_factors,
+                                   .stride = p->k,
+                                   .user_bias = p->user_bias,
+                                   .mean = 3.5f,
+                                   .seen_rows = p->seen_rows,
+                                   .seen_offsets = p->seen_offsets,
+                                   .seen_movies = p->seen_movies,
+                                   .n = n,
+                                   .movies = movies,
+                                   .scores = top};
+    reel_error err;
+    REQUIRE_OK(backend->ops->topk_users(backend, &args, &err), err);
+    for (int u = 0; u < p->n_users; u++) {
+        scores_of(p, backend, u, scores);
+        int count = best_of(p, u, scores, n, best);
+        for (int i = 0; i < n; i++) {
+            size_t at = (size_t)u * wanted + (size_t)i;
+            CHECK_INT(movies[at], i < count ? best[i] : -1);
+            if (i < count && movies[at] >= 0) CHECK(memcmp(&top[at], &scores[movies[at]], 4) == 0);
+            if (i >= count) CHECK(isnan(top[at]));
+        }
+    }
+    free(movies), free(best), free(top), free(scores);
+}
+
+static void check_all(const char *simd, int threads) {
+    setenv("REEL_SIMD", simd, 1);
+    reel_context *ctx = context_of(threads);
+    struct backend *backend;
+    reel_error err;
+    REQUIRE_OK(context_backend(ctx, &backend, &err), err);
+    static const int sizes[][3] = {{0, 5, 3},   {1, 1, 0},    {1, 31, 1},  {3, 32, 7},   {13, 33, 16},
+                                   {97, 64, 5}, {12, 500, 9}, {5, 65, 33}, {2, 700, 100}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (int ties = 0; ties < 2; ties++) {
+            struct problem p = make(sizes[i][0], sizes[i][1], sizes[i][2], ties);
+            check_scores(&p, backend);
+            check_topk(&p, backend, 1);
+            check_topk(&p, backend, 10);
+            check_topk(&p, backend, p.n_movies + 3);
+            drop(&p);
+        }
+    reel_context_free(ctx);
+}
+
+static void generic_level(void) {
+    check_all("generic", 1);
+    check_all("generic", 3);
+}
+
+static void best_level(void) {
+    check_all("avx2", 2);
+    check_all("avx512", 1);
+    check_all("avx512", 4);
+}
+
+/* Fused levels run the same chains, so their bits agree. */
+static void fused_levels_agree(void) {
+    unsetenv("REEL_SIMD");
+    if (simd_level() < SIMD_AVX512) {
+        puts("skip fused_levels_agree: this processor has no AVX-512");
+        return;
+    }
+    reel_context *ctx = context_of(1);
+    struct backend *backend;
+    reel_error err;
+    REQUIRE_OK(context_backend(ctx, &backend, &err), err);
+    struct problem p = make(4, 333, 37, 0);
+    float *a = room(333, 4), *b = room(333, 4);
+    for (int u = 0; u < 4; u++) {
+        setenv("REEL_SIMD", "avx2", 1);
+        scores_of(&p, backend, u, a);
+        setenv("REEL_SIMD", "avx512", 1);
+        scores_of(&p, backend, u, b);
+        CHECK(memcmp(a, b, 333 * 4) == 0);
+    }
+    free(a), free(b), drop(&p);
+    reel_context_free(ctx);
+}
+
+int main(void) {
+    RUN(generic_level);
+    RUN(best_level);
+    RUN(fused_levels_agree);
+    TEST_EXIT();
+}
