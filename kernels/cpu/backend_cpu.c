@@ -6,6 +6,7 @@
 #include "core/mem.h"
 #include "kernels/cpu/cpu_factor.h"
 #include "kernels/cpu/cpu_topk.h"
+#include "kernels/cpu/sgd_tile.h"
 
 static void cpu_close(struct backend *backend) {
     mem_free(backend);
@@ -47,6 +48,7 @@ static const struct backend_ops cpu_ops = {
     .download = cpu_copy,
     .zero = cpu_zero,
     .sync = cpu_sync,
+    .sgd_epoch = cpu_sgd_epoch,
     .factor_solve = cpu_factor_solve,
     .score_movies = cpu_score_movies,
     .topk_users = cpu_topk_users,

@@ -13,15 +13,11 @@
 #include <stdint.h>
 #include <reel/status.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct backend;
 
 struct thread_pool;
 
-/* One epoch of biased matrix factorization by SGD over a fixed grid of blocks (kernels/cpu/sgd_epoch.c). */
+/* One epoch of biased matrix factorization by SGD over a fixed grid of blocks (backend/sgd_ops.h). */
 struct sgd_epoch_args;
 /* One half-step of ALS or Gibbs sampling (backend/factor_ops.h). */
 struct factor_solve_args;
@@ -50,9 +46,5 @@ struct backend {
     const struct backend_ops *ops;
     struct thread_pool *pool; /* the context's; CPU operators run on it */
 };
-
-#ifdef __cplusplus
-}
-#endif
 
 #endif

@@ -42,6 +42,12 @@ reel_status params_parse(const struct param_spec *specs, size_t n_specs, const r
                          struct param_values *out, reel_error *err);
 double params_number(const struct param_values *values, const char *key); /* key must exist */
 const char *params_text(const struct param_values *values, const char *key);
+/* A parameter whose default is "" is unset until given: its number is NaN.
+ * Puts "params.<key>" of every set parameter, in one spelling a value, so that model bytes do not depend on it. */
+reel_status params_put(const struct param_values *values, struct tensor_set *set, reel_error *err);
+/* The parameters a model was trained with, from its metadata; the texts belong to the set. CORRUPT on bad ones. */
+reel_status params_of_set(const struct tensor_set *set, const struct param_spec *specs, size_t n_specs,
+                          struct param_values *out, reel_error *err);
 
 /* ---- fitting ---- */
 
@@ -65,6 +71,8 @@ struct fit_output {
     float *test_predictions; /* (test->n,) malloc'd by the trainer where it predicts best during training
                                 (bmf's running averages), unclipped stars; else NULL */
 };
+/* Appends one epoch's record. */
+reel_status fit_output_epoch(struct fit_output *output, reel_epoch epoch, reel_error *err);
 
 /* ---- scoring ---- */
 
@@ -128,6 +136,9 @@ struct factor_view {
 const struct algorithm *algorithm_find(const char *name);
 /* Makes a bound model of a finished tensor set; takes the set over, also on failure. */
 reel_status model_from_set(struct tensor_set *set, struct reel_model **out, reel_error *err);
+/* For bind: the F32 tensor of this shape (-1 = any), every value finite, else CORRUPT. *last_dim may be NULL. */
+reel_status model_require_floats(const struct reel_model *model, const char *name, int n_dims, const int64_t *shape,
+                                 const float **out, int64_t *last_dim, reel_error *err);
 /* Fits `algorithm` and returns a bound model. The one door for train, cv and compare. `output` is zeroed first. */
 reel_status model_fit(reel_context *ctx, const struct algorithm *algorithm, const struct fit_input *input,
                       struct reel_model **out, struct fit_output *output, reel_error *err);

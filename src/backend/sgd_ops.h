@@ -1,0 +1,70 @@
+/* Arguments of the operator `sgd_epoch`: one epoch of biased matrix factorization by SGD over a grid of
+ * user bands x movie bands.
+ *
+ * What the epoch means is what this sequential program does, and every implementation gives its very bits:
+ *
+ *   for each block of block_order, for each tile of the block in tile_order:
+ *     for i = 0, 1, ... : visit entry i of the tile's stream 0, then entry i of its stream 1 (where they have one)
+ *
+ * A stream is a sequence of runs, a run one user's ratings within the block. The users of a tile's two streams
+ * are distinct, so the visits of one i touch different users, and mostly different movies: that is what
+ * an implementation may overlap. Blocks that share no band commute; those that share one keep their order.
+ *
+ * A visit of rating r by p (user row) and q (movie row):
+ *   error = value[r] - dot(p, q)
+ *   p'[l] = fma(error * user_step[l],  q[l], user_keep[l]  * p[l])
+ *   q'[l] = fma(error * movie_step[l], p[l], movie_keep[l] * q[l])
+ * with p, q the values before the visit. The biases are two lanes more: (bias, 1) in a user row meets (1, bias) in
+ * a movie row; the lanes that hold 1 have step 0 and keep 1, padding is 0.
+ *
+ * dot in SGD_LANES partial sums, with V = stride / SGD_LANES vectors p_v, q_v:
+ *   even = p_0 q_0, then fma over v = 2, 4, ...; odd = p_1 q_1, then fma over v = 3, 5, ... (0 when V = 1)
+ *   s = even + odd by lane; then s[l] + s[l + 8], s[l] + s[l + 4], s[l] + s[l + 2], s[0] + s[1]. */
+#ifndef BACKEND_SGD_OPS_H
+#define BACKEND_SGD_OPS_H
+
+#include <stdint.h>
+
+enum { SGD_LANES = 16, SGD_STREAMS = 2, SGD_VALUES = 16 };
+
+/* An entry packs one rating: movie row, whether it ends its run, and the rating in half stars (1..10). */
+#define SGD_MAX_MOVIES (1 << 27)
+static inline uint32_t sgd_entry(int32_t movie_row, int last, int half_stars) {
+    return (uint32_t)movie_row << 5 | (uint32_t)(last != 0) << 4 | (uint32_t)half_stars;
+}
+static inline int32_t sgd_entry_movie(uint32_t entry) {
+    return (int32_t)(entry >> 5);
+}
+static inline int sgd_entry_last(uint32_t entry) {
+    return (int)(entry >> 4 & 1);
+}
+static inline int sgd_entry_value(uint32_t entry) {
+    return (int)(entry & 15);
+}
+
+/* A piece of a block: the ratings of some of its users. Stream 0's entries lie at entry_begin, stream 1's
+ * after them; their runs' user rows likewise at run_begin. The last entry of a stream ends a run. */
+struct sgd_tile {
+    int64_t entry_begin, run_begin;
+    int32_t n_entries[SGD_STREAMS], n_runs[SGD_STREAMS];
+};
+
+struct sgd_epoch_args {
+    int32_t n_user_bands, n_movie_bands;
+    const int32_t *block_order;   /* (n_user_bands * n_movie_bands,) blocks user_band * n_movie_bands + movie_band */
+    const int64_t *block_tiles;   /* (n_blocks + 1,) block b's tiles are block_tiles[b] .. block_tiles[b+1]-1 */
+    const int32_t *tile_order;    /* (n_tiles,) within each block's range a permutation of it */
+    const struct sgd_tile *tiles; /* (n_tiles,) */
+    const uint32_t *entries;      /* (n_ratings,) */
+    const int32_t *run_users;     /* (n_runs,) user rows */
+    int stride;                   /* floats a row, a multiple of SGD_LANES */
+    float *users, *movies;        /* (rows, stride), aligned to 64 bytes */
+    const float *value;           /* (SGD_VALUES,) stars minus mean by half stars */
+    const float *user_step, *user_keep;   /* (stride,) learning rate; 1 - learning rate * regularization. All */
+    const float *movie_step, *movie_keep; /* lanes before the last SGD_LANES share one value */
+    double *block_squared;                /* (n_blocks,) out: sum of squared errors before their visits */
+    int (*stop)(const void *arg);         /* asked before each block from any thread; 1 ends the call with CANCELLED */
+    const void *stop_arg;
+};
+
+#endif
