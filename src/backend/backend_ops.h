@@ -13,6 +13,10 @@
 #include <stdint.h>
 #include <reel/status.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct backend;
 
 struct thread_pool;
@@ -46,5 +50,9 @@ struct backend {
     const struct backend_ops *ops;
     struct thread_pool *pool; /* the context's; CPU operators run on it */
 };
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -55,3 +55,11 @@ const char *registry_usable(void) {
     registry_close(backend);
     return "cpu cuda";
 }
+
+void registry_device_facts(struct device_facts *facts) {
+#if REEL_WITH_CUDA
+    cuda_backend_facts(facts);
+#else
+    *facts = (struct device_facts){.problem = "this build has no CUDA"};
+#endif
+}

@@ -5,6 +5,10 @@
 #include <stddef.h>
 #include <reel/status.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Fills *err (may be NULL) and returns `status`, so that `return error_set(...)` reads well. The
  * message is one line: control characters from hostile input are replaced. */
 __attribute__((format(printf, 3, 4))) reel_status error_set(reel_error *err, reel_status status, const char *format,
@@ -27,5 +31,9 @@ reel_status error_no_memory(reel_error *err, size_t bytes);
         reel_status try_status_ = (call);               \
         if (try_status_ != REEL_OK) return try_status_; \
     } while (0)
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,6 +7,10 @@
 #include <stdint.h>
 #include <reel/status.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* *out = zeroed memory for n elements of `size` bytes, aligned to 64 (large ones ask for huge pages);
  * n = 0 gives a valid pointer. Overflow and exhaustion give NO_MEMORY and *out = NULL. Freed with
  * mem_free. */
@@ -42,5 +46,9 @@ __attribute__((format(printf, 2, 3))) void strbuf_printf(struct strbuf *buf, con
 /* Hands the text to the caller (malloc'd; reel_string_free) and empties the buffer; NULL on failure. */
 char *strbuf_take(struct strbuf *buf);
 void strbuf_free(struct strbuf *buf);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 #include <stdint.h>
 #include <reel/status.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct thread_pool;
 
 /* `threads` workers in all, the calling thread being one of them; 1 starts none. */
@@ -23,5 +27,9 @@ static inline int64_t part_begin(int64_t n, int64_t parts, int64_t part) {
     int64_t base = n / parts, extra = n % parts;
     return part * base + (part < extra ? part : extra);
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,0 +1,214 @@
+/* The CUDA backend: device memory and copies on one stream, and what the machine offers. */
+#include "kernels/cuda/backend_cuda.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/registry.h"
+#include "core/error.h"
+#include "core/mem.h"
+
+/* ---- errors ---- */
+
+/* Errors after which the device context is gone for this process (CUDA C Programming Guide, "Error checking"). */
+static int kills_context(cudaError_t code) {
+    switch (code) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorHardwareStackError:
+    case cudaErrorLaunchFailure:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorContained:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+reel_status cuda_status(struct cuda_backend *backend, cudaError_t code, const char *what, reel_error *err) {
+    if (code == cudaSuccess) return REEL_OK;
+    (void)cudaGetLastError();
+    if (code == cudaErrorMemoryAllocation)
+        return error_set(err, REEL_NO_MEMORY, "cuda:%d: %s: the GPU's memory is full", backend->device, what);
+    if (kills_context(code) && !backend->lost) {
+        backend->lost = 1;
+        snprintf(backend->lost_reason, sizeof backend->lost_reason, "%s: %s", what, cudaGetErrorString(code));
+    }
+    return error_set(err, REEL_DEVICE, "cuda:%d: %s: %s", backend->device, what, cudaGetErrorString(code));
+}
+
+reel_status cuda_launched(struct cuda_backend *backend, const char *kernel, reel_error *err) {
+    return cuda_status(backend, cudaGetLastError(), kernel, err);
+}
+
+reel_status cuda_backend_use(struct cuda_backend *backend, reel_error *err) {
+    if (backend->lost)
+        return error_set(err, REEL_DEVICE, "cuda:%d was lost (%s); start the program again", backend->device,
+                         backend->lost_reason);
+    return cuda_status(backend, cudaSetDevice(backend->device), "choosing the device", err);
+}
+
+/* ---- memory ---- */
+
+static struct cuda_backend *self(struct backend *backend) {
+    return (struct cuda_backend *)backend;
+}
+
+static reel_status cuda_alloc(struct backend *backend, void **out, size_t bytes, reel_error *err) {
+    *out = NULL;
+    TRY_RETURN(cuda_backend_use(self(backend), err));
+    cudaError_t code = cudaMalloc(out, bytes ? bytes : 1);
+    if (code != cudaErrorMemoryAllocation) return cuda_status(self(backend), code, "allocating", err);
+    size_t free_bytes = 0, total_bytes = 0;
+    (void)cudaGetLastError();
+    (void)cudaMemGetInfo(&free_bytes, &total_bytes);
+    return error_set(err, REEL_NO_MEMORY, "cuda:%d: %zu MiB were asked for, %zu of %zu MiB are free",
+                     self(backend)->device, bytes >> 20, free_bytes >> 20, total_bytes >> 20);
+}
+
+static void cuda_release(struct backend *backend, void *pointer) {
+    if (pointer && cuda_backend_use(self(backend), NULL) == REEL_OK)
+        (void)cuda_status(self(backend), cudaFree(pointer), "freeing", NULL);
+}
+
+/* From pageable memory: the source may be reused when this returns. */
+static reel_status cuda_upload(struct backend *backend, void *to, const void *from, size_t bytes, reel_error *err) {
+    TRY_RETURN(cuda_backend_use(self(backend), err));
+    if (!bytes) return REEL_OK;
+    return cuda_status(self(backend), cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, self(backend)->stream),
+                       "copying to the device", err);
+}
+
+static reel_status cuda_sync(struct backend *backend, reel_error *err) {
+    TRY_RETURN(cuda_backend_use(self(backend), err));
+    return cuda_status(self(backend), cudaStreamSynchronize(self(backend)->stream), "waiting for the device", err);
+}
+
+static reel_status cuda_download(struct backend *backend, void *to, const void *from, size_t bytes, reel_error *err) {
+    TRY_RETURN(cuda_backend_use(self(backend), err));
+    if (bytes)
+        TRY_RETURN(cuda_status(self(backend),
+                               cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, self(backend)->stream),
+                               "copying from the device", err));
+    return cuda_sync(backend, err);
+}
+
+static reel_status cuda_zero(struct backend *backend, void *at, size_t bytes, reel_error *err) {
+    TRY_RETURN(cuda_backend_use(self(backend), err));
+    if (!bytes) return REEL_OK;
+    return cuda_status(self(backend), cudaMemsetAsync(at, 0, bytes, self(backend)->stream), "clearing device memory",
+                       err);
+}
+
+/* ---- opening and closing ---- */
+
+static void cuda_close(struct backend *backend) {
+    struct cuda_backend *cuda = self(backend);
+    if (cuda->stream && cudaSetDevice(cuda->device) == cudaSuccess) (void)cudaStreamDestroy(cuda->stream);
+    mem_free(cuda);
+}
+
+static const struct backend_ops cuda_ops = {
+    .name = "cuda",
+    .close = cuda_close,
+    .alloc = cuda_alloc,
+    .release = cuda_release,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .zero = cuda_zero,
+    .sync = cuda_sync,
+};
+
+/* Proves that this build has code for the device: a launch is what fails when it has not. */
+static __global__ void probe_kernel(int *out) {
+    *out = 1;
+}
+
+static reel_status probe(struct cuda_backend *cuda, reel_error *err) {
+    void *word = NULL;
+    TRY_RETURN(cuda_alloc(&cuda->base, &word, sizeof(int), err));
+    probe_kernel<<<1, 1, 0, cuda->stream>>>((int *)word);
+    reel_status status = cuda_launched(cuda, "the first kernel", err);
+    int answer = 0;
+    if (status == REEL_OK) status = cuda_download(&cuda->base, &answer, word, sizeof answer, err);
+    if (status == REEL_OK && answer != 1)
+        status = error_set(err, REEL_DEVICE, "cuda:%d: the first kernel gave a wrong answer", cuda->device);
+    cuda_release(&cuda->base, word);
+    return status;
+}
+
+/* How many devices there are, or why none can be used. */
+static reel_status count_devices(int *count, reel_error *err) {
+    int driver = 0, needed = 0;
+    *count = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+        (void)cudaGetLastError();
+        return error_set(err, REEL_DEVICE, "no NVIDIA driver is installed here; --device cpu works without one");
+    }
+    cudaError_t code = cudaGetDeviceCount(count);
+    (void)cudaGetLastError();
+    (void)cudaRuntimeGetVersion(&needed);
+    if (code == cudaErrorInsufficientDriver)
+        return error_set(err, REEL_DEVICE,
+                         "the NVIDIA driver offers CUDA %d.%d, this build needs %d.%d: update the driver",
+                         driver / 1000, driver % 1000 / 10, needed / 1000, needed % 1000 / 10);
+    if (code == cudaErrorNoDevice || (code == cudaSuccess && *count == 0))
+        return error_set(err, REEL_DEVICE, "the NVIDIA driver shows no GPU (see nvidia-smi and CUDA_VISIBLE_DEVICES)");
+    if (code != cudaSuccess)
+        return error_set(err, REEL_DEVICE, "the NVIDIA driver fails: %s", cudaGetErrorString(code));
+    return REEL_OK;
+}
+
+reel_status cuda_backend_open(int device, struct thread_pool *pool, struct backend **out, reel_error *err) {
+    int count;
+    *out = NULL;
+    TRY_RETURN(count_devices(&count, err));
+    if (device >= count)
+        return error_set(err, REEL_DEVICE, "there is no cuda:%d: this machine shows %d GPU%s, counted from cuda:0",
+                         device, count, count == 1 ? "" : "s");
+    struct cuda_backend *cuda;
+    TRY_RETURN(MEM_NEW(&cuda, 1, err));
+    cuda->base.ops = &cuda_ops;
+    cuda->base.pool = pool;
+    cuda->device = device;
+    reel_status status = cuda_backend_use(cuda, err);
+    if (status == REEL_OK)
+        status =
+            cuda_status(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "making a stream", err);
+    if (status == REEL_OK) status = probe(cuda, err);
+    if (status != REEL_OK) {
+        cuda_close(&cuda->base);
+        return status;
+    }
+    *out = &cuda->base;
+    return REEL_OK;
+}
+
+/* ---- what is here ---- */
+
+void cuda_backend_facts(struct device_facts *facts) {
+    reel_error err;
+    memset(facts, 0, sizeof *facts);
+    (void)cudaDriverGetVersion(&facts->driver_version);
+    (void)cudaRuntimeGetVersion(&facts->runtime_version);
+    if (count_devices(&facts->n_devices, &err) != REEL_OK) {
+        facts->n_devices = 0;
+        snprintf(facts->problem, sizeof facts->problem, "%.*s", (int)sizeof facts->problem - 1, err.message);
+        return;
+    }
+    if (facts->n_devices > DEVICE_FACTS_MAX) facts->n_devices = DEVICE_FACTS_MAX;
+    for (int i = 0; i < facts->n_devices; i++) {
+        struct device_fact *fact = &facts->devices[i];
+        cudaDeviceProp properties;
+        if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
+        snprintf(fact->name, sizeof fact->name, "%.*s", (int)sizeof fact->name - 1, properties.name);
+        fact->capability = properties.major * 10 + properties.minor;
+        fact->memory_bytes = properties.totalGlobalMem;
+    }
+    (void)cudaGetLastError();
+}
