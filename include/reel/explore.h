@@ -10,9 +10,9 @@ extern "C" {
 
 typedef struct reel_gen_options {
     const char *like;  /* "ml-20m", "ml-1m" or "ml-latest-small" */
-    int32_t n_users;   /* 0 = as `like` has it */
-    int32_t n_movies;  /* catalogue size, 0 = as `like` */
-    int64_t n_ratings; /* 0 = as `like` */
+    int32_t n_users;   /* 0 = as `like` has it, in step with n_ratings where that is given */
+    int32_t n_movies;  /* catalogue size, 0 = as `like`, or all of `catalogue` */
+    int64_t n_ratings; /* 0 = as `like`, in step with n_users where that is given */
     int factors;       /* planted factors; 0 = default */
     uint64_t seed;
     const char *catalogue; /* movies.csv whose titles and genres are used; NULL = made up */
@@ -20,8 +20,9 @@ typedef struct reel_gen_options {
 
 typedef struct reel_gen_report {
     int32_t n_users, n_movies;
+    int32_t n_rated; /* movies with at least one rating */
     int64_t n_ratings;
-    double oracle_rmse; /* RMSE of the planted truth on the written (rounded) ratings: the noise floor */
+    double oracle_rmse; /* RMSE of the planted expectation of the written (rounded) ratings: the noise floor */
     double seconds;
 } reel_gen_report;
 

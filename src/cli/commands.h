@@ -2,6 +2,8 @@
 #ifndef CLI_COMMANDS_H
 #define CLI_COMMANDS_H
 
-#define CLI_COMMANDS(X) X(doctor, "what this machine and build offer, and what to install")
+#define CLI_COMMANDS(X)                                                     \
+    X(gen, "write a synthetic twin of a MovieLens set, with a known truth") \
+    X(doctor, "what this machine and build offer, and what to install")
 
 #endif
