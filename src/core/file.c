@@ -209,21 +209,23 @@ cleanup:
     return status;
 }
 
+static reel_status make_one_dir(const char *path, reel_error *err) {
+    struct stat info;
+    if (mkdir(path, 0777) == 0 || (errno == EEXIST && stat(path, &info) == 0 && S_ISDIR(info.st_mode))) return REEL_OK;
+    return error_errno(err, REEL_IO, "%s: cannot be made a folder", path);
+}
+
 reel_status file_make_dir(const char *path, reel_error *err) {
     char *copy = strdup(path);
     if (!copy) return error_no_memory(err, strlen(path));
     reel_status status = REEL_OK;
-    for (char *at = copy + 1;; at++) {
-        if (*copy && *at && *at != '/') continue;
-        char separator = *copy ? *at : '\0';
-        if (separator) *at = '\0';
-        struct stat info;
-        if (mkdir(copy, 0777) != 0 && (errno != EEXIST || stat(copy, &info) != 0 || !S_ISDIR(info.st_mode))) {
-            status = error_errno(err, REEL_IO, "%s: cannot be made a folder", copy);
-            break;
-        }
-        if (!separator) break;
+    for (char *at = copy; status == REEL_OK; at++) {
+        if (*at && (*at != '/' || at == copy)) continue;
+        char separator = *at;
+        *at = '\0';
+        status = make_one_dir(copy, err);
         *at = separator;
+        if (!separator) break;
     }
     free(copy);
     return status;

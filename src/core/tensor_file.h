@@ -1,13 +1,17 @@
 /* Tensor sets and safetensors files.
  *
  * A safetensors file is an 8-byte little-endian header length, a JSON header and the raw little-endian
- * arrays, 64-byte aligned here. `__metadata__` holds strings; ours always has "format" ("reel-dataset" or
- * "reel-model"), "version", and "xxh3.<tensor>" (16 hex digits) for each tensor.
+ * arrays, 64-byte aligned here: "__pad.<n>" tensors (U8, zeros), which the reader hides, fill the holes that
+ * safetensors forbids. `__metadata__` holds strings; ours always has "format" ("reel-dataset" or "reel-model"),
+ * "version", "xxh3.<tensor>" (XXH3-64 of the tensor's bytes, 16 hex digits) for each tensor, and as its first
+ * entry "header.xxh3", the hash of the header's text with its own 16 digits set to '0'.
  *
  * A tensor set lives in memory (tensors owned by the set) or in a read-only mapping of a file. What
  * comes from a file was checked when it was opened: the header parses, names are unique, dtypes known,
- * shapes and offsets agree, lie inside the file and do not overlap. What the *values* index is for the
- * caller to check. */
+ * shapes and offsets agree, lie inside the file and do not overlap, nothing but padding lies between them, and
+ * a header that carries its hash matches it. Files of other programs (no hashes, tensors aligned to no more than
+ * their element) open too, but do not pass tensor_file_verify. What the *values* index is for the caller to
+ * check. */
 #ifndef CORE_TENSOR_FILE_H
 #define CORE_TENSOR_FILE_H
 
@@ -43,7 +47,7 @@ struct tensor {
     int64_t shape[TENSOR_DIMS_MAX];
     int64_t n; /* elements */
     size_t bytes;
-    void *data; /* aligned to 64; read-only when the set is a mapping */
+    void *data; /* read-only when the set is a mapping; aligned to 64 (in a file of others: to the element) */
 };
 
 struct tensor_set;
@@ -78,7 +82,8 @@ const char *tensor_set_path(const struct tensor_set *set);
 
 /* Maps `path` read-only and validates its header. `format` is what metadata "format" must say, or NULL. */
 reel_status tensor_file_open(const char *path, const char *format, struct tensor_set **out, reel_error *err);
-/* Recomputes every XXH3 against the metadata; CORRUPT names the first tensor that differs. */
+/* Recomputes every XXH3 of an opened file against its metadata, and looks at the padding: then no bit of the file
+ * has changed since it was written. CORRUPT names the first tensor that differs. */
 reel_status tensor_file_verify(const struct tensor_set *set, struct thread_pool *pool, reel_error *err);
 /* Writes atomically and durably: temporary file in the same folder, fsync, rename, fsync of the folder; on
  * failure nothing is left behind. Computes the hashes. The bytes depend on the set alone. */
