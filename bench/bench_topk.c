@@ -14,8 +14,6 @@
 #include "core/mem.h"
 #include "kernels/common/normal.h"
 
-void openblas_set_num_threads(int threads);
-
 static void *make(int64_t n, size_t size) {
     void *pointer = NULL;
     reel_error err;

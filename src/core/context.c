@@ -40,7 +40,7 @@ reel_status reel_context_new(const reel_context_options *options, reel_context *
         status = error_set(err, REEL_INVALID_ARGUMENT, "no such device: %.40s (auto, cpu, cuda or cuda:N)", device);
         goto cleanup;
     }
-    strcpy(ctx->device, device);
+    memcpy(ctx->device, device, strlen(device) + 1);
     ctx->options.device = ctx->device;
     atomic_init(&ctx->cancelled, 0);
     TRY(thread_pool_new(ctx->options.threads ? ctx->options.threads : usable_cpus(), &ctx->pool, err));

@@ -65,7 +65,3 @@ reel_status error_errno(reel_error *err, reel_status status, const char *format,
     }
     return status;
 }
-
-reel_status error_no_memory(reel_error *err, size_t bytes) {
-    return error_set(err, REEL_NO_MEMORY, "out of memory: %zu bytes were asked for", bytes);
-}

@@ -17,7 +17,10 @@ __attribute__((format(printf, 3, 4))) reel_status error_set(reel_error *err, ree
 __attribute__((format(printf, 3, 4))) reel_status error_errno(reel_error *err, reel_status status, const char *format,
                                                               ...);
 /* NO_MEMORY with the size that was asked for. */
-reel_status error_no_memory(reel_error *err, size_t bytes);
+static inline reel_status error_no_memory(reel_error *err, size_t bytes) {
+    error_set(err, REEL_NO_MEMORY, "out of memory: %zu bytes were asked for", bytes);
+    return REEL_NO_MEMORY; /* inline, so that compilers and analyzers see that this never says REEL_OK */
+}
 
 /* In a function that owns resources: `reel_status status = REEL_OK;` above and one `cleanup:` label
  * below. In one that owns nothing: TRY_RETURN. */

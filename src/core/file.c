@@ -84,8 +84,10 @@ static reel_status resolve_target(const char *path, char **out, reel_error *err)
     if (stat(path, &info) != 0) {
         *out = strdup(path);
     } else {
-        if (!S_ISREG(info.st_mode))
-            return error_set(err, REEL_IO, "%s: cannot be written: is not a regular file", path);
+        if (!S_ISREG(info.st_mode)) {
+            error_set(err, REEL_IO, "%s: cannot be written: is not a regular file", path);
+            return REEL_IO;
+        }
         *out = realpath(path, NULL);
     }
     return *out ? REEL_OK : error_no_memory(err, strlen(path));

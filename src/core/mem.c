@@ -18,7 +18,7 @@ reel_status mem_alloc(void **out, size_t n, size_t size, reel_error *err) {
     /* Big arrays start on a huge page, so that scattered access costs fewer TLB misses. */
     size_t alignment = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : (size_t)ALIGNMENT;
     void *pointer = NULL;
-    if (posix_memalign(&pointer, alignment, bytes ? bytes : 1) != 0) return error_no_memory(err, bytes);
+    if (posix_memalign(&pointer, alignment, bytes ? bytes : 1) != 0 || !pointer) return error_no_memory(err, bytes);
     if (alignment == HUGE_PAGE) (void)madvise(pointer, bytes & ~(HUGE_PAGE - 1), MADV_HUGEPAGE);
     *out = pointer;
     return REEL_OK;

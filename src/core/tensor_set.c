@@ -84,7 +84,7 @@ static reel_status grow(void **items, size_t n, size_t *capacity, size_t size, r
 
 reel_status tensor_set_append(struct tensor_set *set, const struct tensor *tensor, int owned, reel_error *err) {
     void *entries = set->entries;
-    TRY_RETURN(grow(&entries, set->n, &set->capacity, sizeof *set->entries, err));
+    TRY_RETURN(grow(&entries, set->n, &set->capacity, sizeof(void *), err));
     set->entries = entries;
     struct tensor_entry *entry = arena_alloc(&set->arena, sizeof *entry);
     if (!entry) return error_no_memory(err, sizeof *entry);

@@ -17,8 +17,9 @@ static char folder[64], target[96];
 
 static int entries_in_folder(void) {
     DIR *dir = opendir(folder);
+    if (!dir) return -1;
     int n = 0;
-    for (struct dirent *entry; dir && (entry = readdir(dir));)
+    for (struct dirent *entry; (entry = readdir(dir));)
         n += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
     closedir(dir);
     return n;

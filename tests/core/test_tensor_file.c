@@ -43,7 +43,7 @@ static void store_header(const char *header, size_t data_size) {
     size_t length = strlen(header);
     file[0] = (char)(length & 0xff);
     file[1] = (char)(length >> 8);
-    memcpy(file + 8, header, length);
+    memcpy(file + 8, header, length + 1);
     store(file, 8 + length + data_size);
 }
 

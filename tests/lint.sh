@@ -1,0 +1,31 @@
+#!/bin/sh
+# clang-format and clang-tidy over every C file. Usage: tests/lint.sh [BUILD_FOLDER] [PATTERN]
+#   BUILD_FOLDER  holds compile_commands.json (default build/release); PATTERN (grep -E) chooses files.
+# Prints the findings and how many there are; exit 1 if there are any, 77 where the tools are missing.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=${1:-build/release}
+pattern=${2:-.}
+for tool in clang-format clang-tidy; do
+    command -v $tool >/dev/null || { echo "skipped: no $tool (Debian: apt-get install $tool)"; exit 77; }
+done
+[ -f "$build/compile_commands.json" ] || { echo "no $build/compile_commands.json: configure first"; exit 1; }
+
+list=$(mktemp) && findings=$(mktemp) || exit 1
+trap 'rm -f "$list" "$findings"' EXIT
+git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.cu' '*.cuh' | grep -E "$pattern" >"$list"
+xargs -r clang-format --dry-run -Werror <"$list" >"$findings" 2>&1
+unformatted=$(grep 'error: code should be clang-formatted' "$findings" | cut -d: -f1 | sort -u)
+format=$(printf '%s' "$unformatted" | grep -c .)
+[ -z "$unformatted" ] || echo "$unformatted" | sed 's/$/: not formatted (clang-format -i)/'
+
+# Only files that the build knows: it alone can say how they are compiled.
+grep '\.c$' "$list" | while read -r file; do
+    grep -q "\"file\": \"$PWD/$file\"" "$build/compile_commands.json" && echo "$file"
+done >"$findings.known"
+xargs -r -n 4 -P "$(nproc)" clang-tidy -p "$build" --quiet <"$findings.known" >"$findings" 2>/dev/null
+grep -E '(warning|error): ' "$findings" | sort -u
+tidy=$(grep -E '(warning|error): ' "$findings" | sort -u | wc -l)
+echo "$(wc -l <"$list") files through clang-format: $format findings; $(wc -l <"$findings.known") files through clang-tidy: $tidy findings"
+rm -f "$findings.known"
+[ "$format" -eq 0 ] && [ "$tidy" -eq 0 ]
