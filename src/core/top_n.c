@@ -44,26 +44,30 @@ static uint64_t median_of_3(uint64_t a, uint64_t b, uint64_t c) {
     return c < low ? low : c > high ? high : c;
 }
 
-/* Moves the n greatest of `count` distinct keys to the front, n < count: quickselect. */
+/* Moves the keys above `pivot` to the front of keys[low..high) and returns where they end. Without a branch on the
+ * keys: which side one falls on cannot be foretold. */
+static size_t partition(uint64_t *keys, size_t low, size_t high, uint64_t pivot) {
+    size_t end = low;
+    for (size_t j = low; j < high; j++) {
+        uint64_t key = keys[j];
+        keys[j] = keys[end];
+        keys[end] = key;
+        end += key > pivot;
+    }
+    return end;
+}
+
+/* Moves the n greatest of `count` distinct keys to the front, n < count: quickselect. The median of three distinct
+ * keys has one above it and is not above itself, so both sides are smaller than the whole. */
 static void select_greatest(uint64_t *keys, size_t count, size_t n) {
-    size_t low = 0, high = count; /* the boundary n lies in [low, high) */
+    size_t low = 0, high = count; /* low <= n < high, or done */
     while (high - low > RUN) {
-        uint64_t pivot = median_of_3(keys[low], keys[low + (high - low) / 2], keys[high - 1]);
-        size_t i = low, j = high - 1;
-        for (;;) {
-            while (keys[i] > pivot) i++;
-            while (keys[j] < pivot) j--;
-            if (i >= j) break;
-            uint64_t swap = keys[i];
-            keys[i++] = keys[j];
-            keys[j--] = swap;
-        }
-        /* keys[low..i) >= pivot >= keys[i..high) */
-        if (n < i)
-            high = i;
+        size_t end = partition(keys, low, high, median_of_3(keys[low], keys[low + (high - low) / 2], keys[high - 1]));
+        if (end == n) return;
+        if (n < end)
+            high = end;
         else
-            low = i;
-        if (n == i) return;
+            low = end;
     }
     sort_run(keys + low, high - low);
 }
