@@ -95,12 +95,16 @@ REEL_API void reel_scorer_free(reel_scorer *scorer);
 REEL_API reel_status reel_scorer_predict(const reel_scorer *scorer, int64_t n, const int32_t *users,
                                          const int32_t *movies, const uint32_t *times, float *scores, float *sds,
                                          reel_error *err);
+/* The same on all threads of the context. Not to be called from several threads at the same time. */
+REEL_API reel_status reel_scorer_predict_many(reel_scorer *scorer, int64_t n, const int32_t *users,
+                                              const int32_t *movies, const uint32_t *times, float *scores, float *sds,
+                                              reel_error *err);
 
 typedef struct reel_recommend_query {
     int32_t user;                /* dense index, or -1 for a visitor described by the ratings below */
     int64_t n_rated;             /* the visitor's ratings: */
     const int32_t *rated_movies; /* (n_rated,) dense indices, no duplicates */
-    const float *rated_stars;    /* (n_rated,) */
+    const float *rated_stars;    /* (n_rated,) 0.5..5 in half steps */
     int n;                       /* how many, >= 1 */
     int offset;                  /* how many of the best to leave out first */
     uint64_t genre_any;          /* keep movies with any of these genres; 0 = all */
@@ -139,7 +143,7 @@ typedef enum reel_similarity {
     REEL_SIMILAR_GENRE,   /* cosine of TF-IDF genre vectors (smooth idf, L2), "(no genres listed)" a token */
     REEL_SIMILAR_FACTORS, /* cosine of movie factors; needs a model that has them */
     REEL_SIMILAR_GENOME,  /* cosine of tag genome relevances; needs a dataset with a genome */
-    REEL_SIMILAR_RATINGS  /* cosine of user-mean-centred ratings, shrunk by support */
+    REEL_SIMILAR_RATINGS  /* adjusted cosine over the common users, shrunk by their number n: times n/(n+100) */
 } reel_similarity;
 
 typedef struct reel_similar_movie {
@@ -147,8 +151,19 @@ typedef struct reel_similar_movie {
     float similarity; /* -1..1 */
 } reel_similar_movie;
 
-/* The n movies most like `movie`, itself left out; ties by number of ratings, then id. `model` may be
- * NULL except for FACTORS. */
+/* What similarity queries of one kind need, computed once. Keeps pointers to its arguments, which must outlive
+ * it; `model` may be NULL except for FACTORS. Errors: UNSUPPORTED (a model without factors, a dataset without a
+ * genome), NO_MEMORY. */
+typedef struct reel_similar_index reel_similar_index;
+REEL_API reel_status reel_similar_index_new(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
+                                            reel_similarity by, reel_similar_index **out, reel_error *err);
+REEL_API void reel_similar_index_free(reel_similar_index *index);
+/* The n movies most like `movie`, itself left out; ties by number of ratings (most first), then id. Movies that
+ * cannot be compared (unknown to the model, without genome, without a common user) are left out; when `movie`
+ * itself is of that kind the answer is empty. May be called from several threads at the same time. */
+REEL_API reel_status reel_similar_index_query(const reel_similar_index *index, int32_t movie, int n,
+                                              reel_similar_movie *items, int *n_items, reel_error *err);
+/* One query without an index to keep. */
 REEL_API reel_status reel_similar(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
                                   int32_t movie, reel_similarity by, int n, reel_similar_movie *items, int *n_items,
                                   reel_error *err);

@@ -83,6 +83,7 @@ struct topk_job {
     const struct topk_users_args *args;
     const struct topk_kernels *kernels;
     struct worker_room *rooms; /* a worker each */
+    size_t wanted;             /* n, or the number of movies where that is less */
     size_t capacity;
 };
 
@@ -168,7 +169,7 @@ static void topk_task(void *arg, int64_t task, int worker) {
     pack_users(args, first, &block, room->users);
     mark_seen(args, first, &block, room->seen);
     for (int i = 0; i < BLOCK_USERS; i++) {
-        top_n_init(&block.top[i], room->keys + (size_t)i * job->capacity, (size_t)args->n);
+        top_n_init(&block.top[i], room->keys + (size_t)i * job->capacity, job->wanted);
         block.floors[i] = block.top[i].floor;
     }
     for (int64_t p = 0; p < args->panels->n_panels; p++) score_panel(job, p, room, &block);
@@ -198,8 +199,9 @@ static void rooms_free(struct worker_room *rooms, int n_workers) {
 reel_status cpu_topk_users(struct backend *backend, const struct topk_users_args *args, reel_error *err) {
     reel_status status = REEL_OK;
     int n_workers = thread_pool_size(backend->pool);
-    struct topk_job job = {
-        .args = args, .kernels = topk_kernels(simd_level()), .capacity = top_n_capacity((size_t)args->n)};
+    struct topk_job job = {.args = args, .kernels = topk_kernels(simd_level()), .wanted = (size_t)args->n};
+    if (args->n > args->panels->n_movies) job.wanted = args->panels->n_movies > 0 ? (size_t)args->panels->n_movies : 1;
+    job.capacity = top_n_capacity(job.wanted);
     TRY(MEM_NEW(&job.rooms, n_workers, err));
     TRY(rooms_new(&job, n_workers, err));
     thread_pool_run(backend->pool, (args->n_users + BLOCK_USERS - 1) / BLOCK_USERS, topk_task, &job);

@@ -3,7 +3,9 @@
  * The dot product is one chain over f = 0..k-1, started at zero, for each pair on its own: wherever a pair
  * sits in a tile, whichever thread computes it, and in both operators below its score has the same bits. That
  * is what makes the top n of many users equal the top n of one user exactly. (Chains are of fused
- * multiply-adds where the processor has them, of separate ones in the plain loops.) */
+ * multiply-adds where the processor has them, of separate ones in the plain loops.)
+ *
+ * All pointers are to plain memory of the host. */
 #ifndef BACKEND_TOPK_OPS_H
 #define BACKEND_TOPK_OPS_H
 
@@ -17,10 +19,10 @@ struct factor_panels {
     int32_t n_movies;
     int k;                    /* factors, >= 0 */
     int64_t n_panels;         /* ceil(n_movies / TOPK_PANEL) */
-    const float *factors;     /* (n_panels, k, TOPK_PANEL), 0 in the padding (dev) */
-    const float *bias;        /* (n_panels * TOPK_PANEL,), 0 in the padding (dev) */
-    const int32_t *movies;    /* (n_panels * TOPK_PANEL,) movie at a position, -1 in the padding (dev) */
-    const int32_t *positions; /* (n_movies,) position of a movie (dev) */
+    const float *factors;     /* (n_panels, k, TOPK_PANEL), 0 in the padding */
+    const float *bias;        /* (n_panels * TOPK_PANEL,), 0 in the padding */
+    const int32_t *movies;    /* (n_panels * TOPK_PANEL,) movie at a position, -1 in the padding */
+    const int32_t *positions; /* (n_movies,) position of a movie */
 };
 
 /* score_movies: one user's scores for all movies. Works on the calling thread alone; may be called from
@@ -37,17 +39,17 @@ struct score_movies_args {
 struct topk_users_args {
     const struct factor_panels *panels;
     int64_t n_users;
-    const int32_t *rows;       /* (n_users,) rows of the two arrays below, -1 = unknown: zeros (dev) */
-    const float *user_factors; /* (*, stride) (dev) */
+    const int32_t *rows;       /* (n_users,) rows of the two arrays below, -1 = unknown: zeros */
+    const float *user_factors; /* (*, stride) */
     int64_t stride;
-    const float *user_bias; /* (*,) (dev) */
+    const float *user_bias; /* (*,) */
     float mean;
-    const int32_t *seen_rows;    /* (n_users,) rows of the CSR below (dev) */
-    const int64_t *seen_offsets; /* (dev) */
-    const int32_t *seen_movies;  /* movies to leave out (dev) */
+    const int32_t *seen_rows;    /* (n_users,) rows of the CSR below */
+    const int64_t *seen_offsets; /* */
+    const int32_t *seen_movies;  /* movies to leave out */
     int n;                       /* >= 1 */
-    int32_t *movies;             /* (n_users, n) out, -1 past the end (dev) */
-    float *scores;               /* (n_users, n) out, NaN past the end (dev) */
+    int32_t *movies;             /* (n_users, n) out, -1 past the end */
+    float *scores;               /* (n_users, n) out, NaN past the end */
 };
 
 #endif

@@ -1,0 +1,145 @@
+/* Top N for many users. Models made of factors go through the backend's topk_users, all others user by user
+ * through the scores that a single request uses; either way the lists equal those of single requests. */
+#include <math.h>
+
+#include "core/error.h"
+#include "core/mem.h"
+#include "core/top_n.h"
+#include "model/scorer.h"
+
+enum { WAVE_USERS = 96 * 64 }; /* users between two safe points: whole blocks of the CPU operator */
+
+struct many_job {
+    const struct reel_scorer *scorer;
+    int64_t n_users;
+    const int32_t *users;
+    int n;
+    int wanted;      /* n, or the number of movies where that is less */
+    int32_t *movies; /* (n_users, n) */
+    float *scores;   /* (n_users, n) */
+    int32_t *rows;   /* (WAVE_USERS,) scratch: model users */
+};
+
+static reel_status topk_wave(const struct many_job *job, int64_t first, int64_t n_users, reel_error *err) {
+    const struct reel_scorer *scorer = job->scorer;
+    const struct ratings *ratings = &scorer->dataset->ratings;
+    for (int64_t i = 0; i < n_users; i++) job->rows[i] = scorer_model_user(scorer, job->users[first + i]);
+    struct topk_users_args args = {.panels = &scorer->panels,
+                                   .n_users = n_users,
+                                   .rows = job->rows,
+                                   .user_factors = scorer->view.user_factors,
+                                   .stride = scorer->view.stride,
+                                   .user_bias = scorer->view.user_bias,
+                                   .mean = scorer->view.mean,
+                                   .seen_rows = job->users + first,
+                                   .seen_offsets = ratings->user_offsets,
+                                   .seen_movies = ratings->user_movies,
+                                   .n = job->n,
+                                   .movies = job->movies + first * job->n,
+                                   .scores = job->scores + first * job->n};
+    return scorer->backend->ops->topk_users(scorer->backend, &args, err);
+}
+
+struct loop_room {
+    float *scores, *sds; /* (n_movies,) */
+    uint64_t *keys;      /* (top_n_capacity(n),) */
+    reel_status status;  /* of this worker's first failure */
+    reel_error err;
+};
+
+struct loop_job {
+    const struct many_job *many;
+    int64_t first;
+    struct loop_room *rooms; /* a worker each */
+};
+
+static void loop_task(void *arg, int64_t task, int worker) {
+    const struct loop_job *job = arg;
+    const struct many_job *many = job->many;
+    struct loop_room *room = &job->rooms[worker];
+    if (room->status != REEL_OK) return;
+    const struct reel_scorer *scorer = many->scorer;
+    int64_t at = job->first + task;
+    room->status = scorer_user_scores(scorer, many->users[at], 0, room->scores, room->sds, &room->err);
+    if (room->status != REEL_OK) return;
+    scorer_mask_seen(scorer, many->users[at], room->scores);
+    struct top_n top;
+    top_n_init(&top, room->keys, (size_t)many->wanted);
+    for (int32_t m = 0; m < scorer->dataset->n_movies; m++)
+        if (room->scores[m] >= top.floor) top_n_offer(&top, room->scores[m], (uint32_t)m);
+    int found = (int)top_n_finish(&top);
+    for (int i = 0; i < many->n; i++) {
+        many->movies[at * many->n + i] = i < found ? (int32_t)top_n_rank(room->keys[i]) : -1;
+        many->scores[at * many->n + i] = i < found ? top_n_score(room->keys[i]) : NAN;
+    }
+}
+
+static reel_status loop_wave(const struct many_job *many, struct loop_room *rooms, int64_t first, int64_t n_users,
+                             reel_error *err) {
+    struct thread_pool *pool = many->scorer->ctx->pool;
+    struct loop_job job = {many, first, rooms};
+    thread_pool_run(pool, n_users, loop_task, &job);
+    for (int i = 0; i < thread_pool_size(pool); i++) {
+        if (rooms[i].status == REEL_OK) continue;
+        if (err) *err = rooms[i].err;
+        return rooms[i].status;
+    }
+    return REEL_OK;
+}
+
+static reel_status rooms_new(const struct many_job *job, struct loop_room **rooms, reel_error *err) {
+    int n = thread_pool_size(job->scorer->ctx->pool);
+    int32_t n_movies = job->scorer->dataset->n_movies;
+    TRY_RETURN(MEM_NEW(rooms, n, err));
+    for (int i = 0; i < n; i++) {
+        TRY_RETURN(MEM_RAW(&(*rooms)[i].scores, n_movies, err));
+        TRY_RETURN(MEM_RAW(&(*rooms)[i].sds, n_movies, err));
+        TRY_RETURN(MEM_RAW(&(*rooms)[i].keys, top_n_capacity((size_t)job->wanted), err));
+    }
+    return REEL_OK;
+}
+
+static void rooms_free(const struct many_job *job, struct loop_room *rooms) {
+    for (int i = 0; rooms && i < thread_pool_size(job->scorer->ctx->pool); i++) {
+        mem_free(rooms[i].scores);
+        mem_free(rooms[i].sds);
+        mem_free(rooms[i].keys);
+    }
+    mem_free(rooms);
+}
+
+/* Scores are selected raw and handed out on the scale. */
+static void clip_scores(const struct many_job *job, int64_t first, int64_t n_users) {
+    float *scores = job->scores + first * job->n;
+    for (int64_t i = 0; i < n_users * job->n; i++) scores[i] = scorer_clip(job->scorer, scores[i]);
+}
+
+reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, const int32_t *users, int n,
+                                       int32_t *movies, float *scores, reel_error *err) {
+    reel_status status = REEL_OK;
+    int by_operator = scorer->has_panels && scorer->backend->ops->topk_users;
+    int32_t n_movies = scorer->dataset->n_movies;
+    struct many_job job = {scorer, n_users, users, n, n < n_movies ? n : n_movies, movies, scores, NULL};
+    if (n_movies == 0) job.wanted = 1;
+    struct loop_room *rooms = NULL;
+    if (n < 1 || n_users < 0)
+        return error_set(err, REEL_INVALID_ARGUMENT, "n must be >= 1 and n_users >= 0 (found %d and %lld)", n,
+                         (long long)n_users);
+    TRY(scorer_check_indices("user", n_users, users, 0, scorer->dataset->n_users, err));
+    if (by_operator)
+        TRY(MEM_RAW(&job.rows, WAVE_USERS, err));
+    else
+        TRY(rooms_new(&job, &rooms, err));
+    for (int64_t first = 0; first < n_users; first += WAVE_USERS) {
+        int64_t wave = n_users - first < WAVE_USERS ? n_users - first : WAVE_USERS;
+        TRY(context_check(scorer->ctx, err));
+        if (n_users > WAVE_USERS) context_progress(scorer->ctx, "recommend", "users", first, n_users, NULL, 0, 0);
+        TRY(by_operator ? topk_wave(&job, first, wave, err) : loop_wave(&job, rooms, first, wave, err));
+        clip_scores(&job, first, wave);
+    }
+    if (n_users > WAVE_USERS) context_progress(scorer->ctx, "recommend", "users", n_users, n_users, NULL, 0, 1);
+cleanup:
+    mem_free(job.rows);
+    rooms_free(&job, rooms);
+    return status;
+}

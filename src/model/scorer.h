@@ -1,0 +1,52 @@
+/* Inside of a scorer: a model bound to a dataset. */
+#ifndef MODEL_SCORER_H
+#define MODEL_SCORER_H
+
+#include "backend/backend_ops.h"
+#include "backend/topk_ops.h"
+#include "model/model.h"
+
+struct reel_scorer {
+    reel_context *ctx;
+    const struct reel_dataset *dataset;
+    const struct reel_model *model;
+    /* Model index of a dataset index, -1 = unknown to the model; NULL = the same indices. */
+    int32_t *user_map, *movie_map; /* (n_users,), (n_movies,) of the dataset */
+    struct backend *backend;       /* the context's */
+    int has_panels;                /* the model has factors: the backend's operators score it */
+    struct factor_view view;       /* users: model indices */
+    struct factor_panels panels;   /* movies: dataset indices; unknown ones have zeros */
+    float *zeros;                  /* (k,): the factors of an unknown user */
+};
+
+/* Packs the movie factors of scorer->view into scorer->panels. */
+reel_status scorer_pack(struct reel_scorer *scorer, reel_error *err);
+void scorer_pack_free(struct reel_scorer *scorer);
+
+static inline int32_t scorer_model_user(const struct reel_scorer *scorer, int32_t user) {
+    return user < 0 || !scorer->user_map ? user : scorer->user_map[user];
+}
+
+static inline int32_t scorer_model_movie(const struct reel_scorer *scorer, int32_t movie) {
+    return movie < 0 || !scorer->movie_map ? movie : scorer->movie_map[movie];
+}
+
+static inline float scorer_clip(const struct reel_scorer *scorer, float score) {
+    const struct reel_model *model = scorer->model;
+    return score < model->scale_min ? model->scale_min : score > model->scale_max ? model->scale_max : score;
+}
+
+/* Raw scores (n_movies,) of a known user by dataset index; `sds` (n_movies,) likewise, NaN where the model has none;
+ * `time` as in a query. Thread-safe. The one source of scores for recommend and recommend_many. */
+reel_status scorer_user_scores(const struct reel_scorer *scorer, int32_t user, uint32_t time, float *scores, float *sds,
+                               reel_error *err);
+/* The same for a visitor with n ratings of dataset movies. */
+reel_status scorer_visitor_scores(const struct reel_scorer *scorer, int64_t n, const int32_t *movies,
+                                  const float *stars, uint32_t time, float *scores, float *sds, reel_error *err);
+/* Takes the movies that a user rated out of the running. */
+void scorer_mask_seen(const struct reel_scorer *scorer, int32_t user, float *scores);
+/* INVALID_ARGUMENT for users (n,) or movies outside of lowest..n-1. */
+reel_status scorer_check_indices(const char *what, int64_t n, const int32_t *indices, int32_t lowest, int32_t end,
+                                 reel_error *err);
+
+#endif
