@@ -34,8 +34,8 @@ static reel_status bind_ids(struct reel_scorer *scorer, reel_error *err) {
     TRY_RETURN(map_ids(dataset->movie_ids, dataset->n_movies, model->movie_ids, model->n_movies, &scorer->movie_map,
                        &movies, err));
     if (dataset->n_movies > 0 && model->n_movies > 0 && movies == 0)
-        return error_set(err, REEL_MISMATCH, "the model %s knows none of the %d movies of the dataset %s",
-                         tensor_set_path(model->set), dataset->n_movies, tensor_set_path(dataset->set));
+        return error_set(err, REEL_MISMATCH, "the model %s knows none of the dataset's %d movies",
+                         tensor_set_path(model->set), dataset->n_movies);
     if (users < dataset->n_users || movies < dataset->n_movies)
         context_log(scorer->ctx, REEL_LOG_INFO, "the model knows %d of %d users and %d of %d movies of the dataset",
                     users, dataset->n_users, movies, dataset->n_movies);

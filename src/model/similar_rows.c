@@ -56,7 +56,7 @@ reel_status similar_prepare_factors(reel_context *ctx, struct reel_similar_index
 reel_status similar_prepare_genome(reel_context *ctx, struct reel_similar_index *index, reel_error *err) {
     const struct reel_dataset *dataset = index->dataset;
     if (dataset->n_genome_movies == 0)
-        return error_set(err, REEL_UNSUPPORTED, "%s: the dataset has no tag genome", tensor_set_path(dataset->set));
+        return error_set(err, REEL_UNSUPPORTED, "the dataset has no tag genome (genome-scores.csv)");
     index->rows = dataset->genome_relevance;
     index->stride = index->k = dataset->n_genome_tags;
     index->n_rows = dataset->n_genome_movies;

@@ -214,9 +214,10 @@ const float *svd_movie_factors(const struct reel_model *model, int *k, int *stri
 
 int svd_factor_view(const struct reel_model *model, struct factor_view *view) {
     const struct svd_state *state = model->state;
+    if (!state->biased) return 0; /* see score_unbiased: not a plain sum */
     *view = (struct factor_view){.k = state->k,
                                  .stride = state->k,
-                                 .mean = state->biased ? state->mean : 0,
+                                 .mean = state->mean,
                                  .user_bias = state->user_bias,
                                  .movie_bias = state->movie_bias,
                                  .user_factors = state->user_factors,
