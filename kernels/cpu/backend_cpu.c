@@ -41,6 +41,7 @@ static reel_status cpu_sync(struct backend *backend, reel_error *err) {
 
 static const struct backend_ops cpu_ops = {
     .name = "cpu",
+    .uses_host_memory = 1,
     .close = cpu_close,
     .alloc = cpu_alloc,
     .release = cpu_release,
@@ -52,6 +53,13 @@ static const struct backend_ops cpu_ops = {
     .factor_solve = cpu_factor_solve,
     .score_movies = cpu_score_movies,
     .topk_users = cpu_topk_users,
+    .residuals = cpu_residuals,
+    .set_sweep = cpu_set_sweep,
+    .group_sweep = cpu_group_sweep,
+    .moments = cpu_moments,
+    .gather = cpu_gather,
+    .add_vectors = cpu_add_vectors,
+    .pair_scores = cpu_pair_scores,
 };
 
 reel_status cpu_backend_open(struct thread_pool *pool, struct backend **out, reel_error *err) {

@@ -12,8 +12,12 @@ struct factor_kernels {
      * and columns, and the rows above `rank` of the other columns into U^-T times them. 0 when a pivot is not
      * positive and finite. */
     int (*cholesky)(float *a, int rank, int dim, int stride);
+    /* <a, b> over `stride` floats: sixteen running sums by fused multiply-add, added up as a balanced tree. */
+    float (*dot)(const float *a, const float *b, int stride);
 };
 
 extern const struct factor_kernels factor_kernels_generic, factor_kernels_avx2, factor_kernels_avx512;
+/* The best set this processor offers. */
+const struct factor_kernels *factor_kernels_choose(void);
 
 #endif

@@ -36,7 +36,16 @@ static int cholesky_generic(float *a, int rank, int dim, int stride) {
     return 1;
 }
 
-const struct factor_kernels factor_kernels_generic = {gram_generic, cholesky_generic};
+static float dot_generic(const float *a, const float *b, int stride) {
+    float lanes[FACTOR_LANES] = {0};
+    for (int at = 0; at < stride; at += FACTOR_LANES)
+        for (int l = 0; l < FACTOR_LANES; l++) lanes[l] = fmaf(a[at + l], b[at + l], lanes[l]);
+    for (int half = FACTOR_LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+const struct factor_kernels factor_kernels_generic = {gram_generic, cholesky_generic, dot_generic};
 
 /* ---- one row ---- */
 
@@ -244,7 +253,7 @@ static int64_t long_batch(const struct factor_solve_args *args, int dim) {
     return fit > least ? fit : least;
 }
 
-static const struct factor_kernels *choose_kernels(void) {
+const struct factor_kernels *factor_kernels_choose(void) {
 #if defined(__x86_64__)
     enum simd_level level = simd_level();
     if (level == SIMD_AVX512) return &factor_kernels_avx512;
@@ -257,7 +266,7 @@ reel_status cpu_factor_solve(struct backend *backend, const struct factor_solve_
     reel_status status = REEL_OK;
     struct unit *units = NULL;
     int64_t *starts = NULL;
-    struct job job = {.args = args, .kernels = choose_kernels()};
+    struct job job = {.args = args, .kernels = factor_kernels_choose()};
     job.solved = args->k + (args->biases ? 1 : 0);
     job.dim = job.solved + 1;
     job.scratch_size = (size_t)args->stride * (size_t)(job.dim + 1 + PANEL);

@@ -74,5 +74,17 @@ static int cholesky_avx2(float *a, int rank, int dim, int stride) {
     return 1;
 }
 
-const struct factor_kernels factor_kernels_avx2 = {gram_avx2, cholesky_avx2};
+static float dot_avx2(const float *a, const float *b, int stride) {
+    __m256 low = _mm256_setzero_ps(), high = _mm256_setzero_ps();
+    for (int at = 0; at < stride; at += 2 * LANES) {
+        low = _mm256_fmadd_ps(_mm256_loadu_ps(a + at), _mm256_loadu_ps(b + at), low);
+        high = _mm256_fmadd_ps(_mm256_loadu_ps(a + at + LANES), _mm256_loadu_ps(b + at + LANES), high);
+    }
+    __m256 eight = _mm256_add_ps(low, high);
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+const struct factor_kernels factor_kernels_avx2 = {gram_avx2, cholesky_avx2, dot_avx2};
 #endif

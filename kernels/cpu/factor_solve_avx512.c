@@ -76,5 +76,15 @@ static int cholesky_avx512(float *a, int rank, int dim, int stride) {
     return 1;
 }
 
-const struct factor_kernels factor_kernels_avx512 = {gram_avx512, cholesky_avx512};
+static float dot_avx512(const float *a, const float *b, int stride) {
+    __m512 sum = _mm512_setzero_ps();
+    for (int at = 0; at < stride; at += LANES)
+        sum = _mm512_fmadd_ps(_mm512_loadu_ps(a + at), _mm512_loadu_ps(b + at), sum);
+    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(sum), _mm512_extractf32x8_ps(sum, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+const struct factor_kernels factor_kernels_avx512 = {gram_avx512, cholesky_avx512, dot_avx512};
 #endif

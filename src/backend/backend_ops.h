@@ -28,9 +28,18 @@ struct factor_solve_args;
 /* Scores of factor models (backend/topk_ops.h). */
 struct score_movies_args;
 struct topk_users_args;
+/* The sampler's residuals, implicit sets and grouped effects (backend/gibbs_ops.h). */
+struct residuals_args;
+struct set_sweep_args;
+struct group_sweep_args;
+struct moments_args;
+struct gather_args;
+struct add_vectors_args;
+struct pair_scores_args;
 
 struct backend_ops {
-    const char *name; /* "cpu", "cuda" */
+    const char *name;     /* "cpu", "cuda" */
+    int uses_host_memory; /* 1: operators read host arrays as they are, nothing needs an upload */
     void (*close)(struct backend *backend);
     /* Memory for a job. */
     reel_status (*alloc)(struct backend *backend, void **out, size_t bytes, reel_error *err);
@@ -44,6 +53,13 @@ struct backend_ops {
     reel_status (*factor_solve)(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
     reel_status (*score_movies)(struct backend *backend, const struct score_movies_args *args, reel_error *err);
     reel_status (*topk_users)(struct backend *backend, const struct topk_users_args *args, reel_error *err);
+    reel_status (*residuals)(struct backend *backend, const struct residuals_args *args, reel_error *err);
+    reel_status (*set_sweep)(struct backend *backend, const struct set_sweep_args *args, reel_error *err);
+    reel_status (*group_sweep)(struct backend *backend, const struct group_sweep_args *args, reel_error *err);
+    reel_status (*moments)(struct backend *backend, const struct moments_args *args, reel_error *err);
+    reel_status (*gather)(struct backend *backend, const struct gather_args *args, reel_error *err);
+    reel_status (*add_vectors)(struct backend *backend, const struct add_vectors_args *args, reel_error *err);
+    reel_status (*pair_scores)(struct backend *backend, const struct pair_scores_args *args, reel_error *err);
 };
 
 struct backend {

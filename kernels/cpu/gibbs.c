@@ -1,0 +1,301 @@
+/* The Gibbs sampler's smaller operators on the CPU. All sums run in orders that no thread count changes. */
+#include <math.h>
+#include <string.h>
+
+#include "backend/gibbs_ops.h"
+#include "core/error.h"
+#include "core/mem.h"
+#include "core/threads.h"
+#include "kernels/common/normal.h"
+#include "kernels/cpu/cpu_factor.h"
+#include "kernels/cpu/factor_kernels.h"
+
+enum { ROWS_PER_TASK = 64, GROUPS_PER_TASK = 1024 };
+
+static int64_t tasks_of(int64_t n, int64_t per_task) {
+    return (n + per_task - 1) / per_task;
+}
+
+/* ---- residuals ---- */
+
+struct residuals_job {
+    const struct residuals_args *args;
+    const struct factor_kernels *kernels;
+    double *sums; /* (tasks,) */
+};
+
+static void residuals_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct residuals_job *job = arg;
+    const struct residuals_args *args = job->args;
+    const int k = args->k, stride = args->stride;
+    _Alignas(64) float row_vector[FACTOR_K_MAX + 2 * FACTOR_LANES];
+    double sum = 0;
+    int64_t last = (task + 1) * ROWS_PER_TASK < args->n_rows ? (task + 1) * ROWS_PER_TASK : args->n_rows;
+    for (int64_t row = task * ROWS_PER_TASK; row < last; row++) {
+        memcpy(row_vector, args->row_vectors + row * stride, sizeof(float) * (size_t)stride);
+        float bias = row_vector[k];
+        row_vector[k] = 0; /* so that the dot product takes the factors only */
+        for (int64_t i = args->offsets[row]; i < args->offsets[row + 1]; i++) {
+            const float *column = args->column_vectors + (int64_t)args->columns[i] * stride;
+            __builtin_prefetch(column + 2 * stride);
+            float error =
+                args->value[args->ratings[i]] - bias - column[k] - job->kernels->dot(row_vector, column, stride);
+            if (args->effects) error -= args->effects[i];
+            if (args->out) args->out[i] = error;
+            sum += (double)error * (double)error;
+        }
+    }
+    job->sums[task] = sum;
+}
+
+reel_status cpu_residuals(struct backend *backend, const struct residuals_args *args, reel_error *err) {
+    struct residuals_job job = {.args = args, .kernels = factor_kernels_choose()};
+    int64_t n_tasks = tasks_of(args->n_rows, ROWS_PER_TASK);
+    TRY_RETURN(MEM_RAW(&job.sums, n_tasks, err));
+    thread_pool_run(backend->pool, n_tasks, residuals_task, &job);
+    *args->sum_squares = 0;
+    for (int64_t task = 0; task < n_tasks; task++) *args->sum_squares += job.sums[task];
+    mem_free(job.sums);
+    return REEL_OK;
+}
+
+/* ---- set_sweep ---- */
+
+struct row_state {
+    float a, e; /* w^2 sum x^2, and w sum residual x: what a column needs of each of its rows */
+};
+
+struct sweep_job {
+    const struct set_sweep_args *args;
+    int f;               /* dimension at work */
+    const float *x;      /* (n_columns,) coefficient of dimension f */
+    const float *last_x; /* of the dimension before; NULL at the first */
+    float *change;       /* (n_rows,) change of s_rf */
+    struct row_state *rows;
+    float *weight; /* (n_rows,) */
+};
+
+/* Takes the last dimension's change out of the residuals and sums up for this one; f = d only does the first. */
+static void row_sums_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct sweep_job *job = arg;
+    const struct set_sweep_args *args = job->args;
+    int64_t last = (task + 1) * ROWS_PER_TASK < args->n_rows ? (task + 1) * ROWS_PER_TASK : args->n_rows;
+    for (int64_t row = task * ROWS_PER_TASK; row < last; row++) {
+        int64_t begin = args->offsets[row], end = args->offsets[row + 1];
+        float change = job->change[row];
+        float squares = 0, products = 0;
+        if (job->last_x)
+            for (int64_t i = begin; i < end; i++) args->residual[i] -= change * job->last_x[args->columns[i]];
+        if (!job->x) continue;
+        for (int64_t i = begin; i < end; i++) {
+            float x = job->x[args->columns[i]];
+            squares += x * x;
+            products += args->residual[i] * x;
+        }
+        float w = job->weight[row];
+        job->rows[row] = (struct row_state){w * w * squares, w * products};
+        job->change[row] = 0;
+    }
+}
+
+/* The columns one after the other: each draw sees the rows as the earlier draws left them. */
+static void sweep_columns(struct sweep_job *job) {
+    const struct set_sweep_args *args = job->args;
+    const int f = job->f;
+    float normals[4] = {0};
+    for (int32_t c = 0; c < args->n_columns; c++) {
+        float a = 0, e = 0;
+        int64_t begin = args->column_offsets[c], end = args->column_offsets[c + 1];
+        for (int64_t i = begin; i < end; i++) {
+            struct row_state row = job->rows[args->column_rows[i]];
+            a += row.a;
+            e += row.e;
+        }
+        if (c % 4 == 0) philox_normals(args->seed, args->stream, ((uint64_t)f << 32) | (uint64_t)c / 4, normals);
+        float *y = args->features + (int64_t)c * args->stride + f;
+        float precision = args->prior_precision[f] + args->alpha * a;
+        float mean = (args->prior_precision[f] * args->prior_mean[f] + args->alpha * (e + a * *y)) / precision;
+        float drawn = mean + normals[c % 4] / sqrtf(precision), change = drawn - *y;
+        *y = drawn;
+        for (int64_t i = begin; i < end; i++) {
+            int32_t r = args->column_rows[i];
+            job->rows[r].e -= change * job->rows[r].a;
+            job->change[r] += job->weight[r] * change;
+        }
+    }
+    for (int32_t r = 0; r < args->n_rows; r++) args->row_sums[(int64_t)r * args->stride + f] += job->change[r];
+}
+
+reel_status cpu_set_sweep(struct backend *backend, const struct set_sweep_args *args, reel_error *err) {
+    reel_status status = REEL_OK;
+    struct sweep_job job = {.args = args};
+    float *x[2] = {NULL, NULL};
+    const int d = args->k + (args->biases ? 1 : 0);
+    int64_t n_tasks = tasks_of(args->n_rows, ROWS_PER_TASK);
+    TRY(MEM_RAW(&x[0], args->n_columns, err));
+    TRY(MEM_RAW(&x[1], args->n_columns, err));
+    TRY(MEM_NEW(&job.change, args->n_rows, err));
+    TRY(MEM_RAW(&job.rows, args->n_rows, err));
+    TRY(MEM_RAW(&job.weight, args->n_rows, err));
+    for (int32_t r = 0; r < args->n_rows; r++) {
+        int64_t n = args->offsets[r + 1] - args->offsets[r];
+        job.weight[r] = n ? 1 / sqrtf((float)n) : 0;
+    }
+    for (int f = 0; f < d; f++) {
+        job.f = f;
+        float *coefficients = x[f % 2];
+        for (int32_t c = 0; c < args->n_columns; c++)
+            coefficients[c] = f == args->k ? 1 : args->column_vectors[(int64_t)c * args->stride + f];
+        job.x = coefficients;
+        thread_pool_run(backend->pool, n_tasks, row_sums_task, &job);
+        sweep_columns(&job);
+        job.last_x = coefficients;
+    }
+    job.x = NULL;
+    thread_pool_run(backend->pool, n_tasks, row_sums_task, &job);
+cleanup:
+    mem_free(job.weight);
+    mem_free(job.rows);
+    mem_free(job.change);
+    mem_free(x[1]);
+    mem_free(x[0]);
+    return status;
+}
+
+/* ---- group_sweep ---- */
+
+static void group_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct group_sweep_args *args = arg;
+    int64_t last = (task + 1) * GROUPS_PER_TASK < args->n_groups ? (task + 1) * GROUPS_PER_TASK : args->n_groups;
+    float normals[4] = {0};
+    for (int64_t g = task * GROUPS_PER_TASK; g < last; g++) {
+        int64_t begin = args->offsets[g], end = args->offsets[g + 1];
+        float sum = 0, old = args->effects[g];
+        for (int64_t i = begin; i < end; i++) sum += args->residual[args->positions[i]] + old;
+        if (g % 4 == 0) philox_normals(args->seed, args->stream, (uint64_t)g / 4, normals);
+        float precision = args->prior_precision + args->alpha * (float)(end - begin);
+        float drawn = args->alpha * sum / precision + normals[g % 4] / sqrtf(precision);
+        args->effects[g] = drawn;
+        for (int64_t i = begin; i < end; i++) {
+            args->residual[args->positions[i]] += old - drawn;
+            args->total[args->positions[i]] += drawn - old;
+        }
+    }
+}
+
+reel_status cpu_group_sweep(struct backend *backend, const struct group_sweep_args *args, reel_error *err) {
+    (void)err;
+    thread_pool_run(backend->pool, tasks_of(args->n_groups, GROUPS_PER_TASK), group_task, (void *)(uintptr_t)args);
+    return REEL_OK;
+}
+
+/* ---- moments ---- */
+
+enum { VECTORS_PER_TASK = 256 };
+
+struct moments_job {
+    const struct moments_args *args;
+    const struct factor_kernels *kernels;
+    int64_t first; /* vector of task 0 */
+    float *grams;  /* (tasks, d, stride) */
+};
+
+static void moments_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct moments_job *job = arg;
+    const struct moments_args *args = job->args;
+    int64_t begin = job->first + task * VECTORS_PER_TASK;
+    int64_t end = begin + VECTORS_PER_TASK < args->n ? begin + VECTORS_PER_TASK : args->n;
+    size_t size = (size_t)args->d * (size_t)args->stride;
+    float *gram = job->grams + (size_t)task * size;
+    memset(gram, 0, size * sizeof *gram);
+    job->kernels->gram(gram, args->vectors + begin * args->stride, (int)(end - begin), args->d, args->stride);
+}
+
+reel_status cpu_moments(struct backend *backend, const struct moments_args *args, reel_error *err) {
+    const int d = args->d;
+    struct moments_job job = {.args = args, .kernels = factor_kernels_choose()};
+    const int64_t batch = 64; /* tasks whose sums are held at a time; their sums are added in order */
+    TRY_RETURN(MEM_RAW(&job.grams, (size_t)batch * (size_t)d * (size_t)args->stride, err));
+    memset(args->sum, 0, sizeof(double) * (size_t)d);
+    memset(args->scatter, 0, sizeof(double) * (size_t)d * (size_t)d);
+    for (; job.first < args->n; job.first += batch * VECTORS_PER_TASK) {
+        int64_t n_tasks = tasks_of(args->n - job.first, VECTORS_PER_TASK);
+        if (n_tasks > batch) n_tasks = batch;
+        thread_pool_run(backend->pool, n_tasks, moments_task, &job);
+        for (int64_t task = 0; task < n_tasks; task++) {
+            const float *gram = job.grams + (size_t)task * (size_t)d * (size_t)args->stride;
+            for (int i = 0; i < d; i++)
+                for (int j = i; j < d; j++) args->scatter[(long)i * d + j] += (double)gram[(long)i * args->stride + j];
+        }
+    }
+    for (int i = 0; i < d; i++)
+        for (int j = 0; j < i; j++) args->scatter[(long)i * d + j] = args->scatter[(long)j * d + i];
+    for (int64_t n = 0; n < args->n; n++)
+        for (int f = 0; f < d; f++) args->sum[f] += (double)args->vectors[n * args->stride + f];
+    mem_free(job.grams);
+    return REEL_OK;
+}
+
+/* ---- element-wise ---- */
+
+enum { ELEMENTS_PER_TASK = 1 << 16 };
+
+static void gather_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct gather_args *args = arg;
+    int64_t last = (task + 1) * ELEMENTS_PER_TASK < args->n ? (task + 1) * ELEMENTS_PER_TASK : args->n;
+    for (int64_t i = task * ELEMENTS_PER_TASK; i < last; i++) args->out[i] = args->in[args->index[i]];
+}
+
+reel_status cpu_gather(struct backend *backend, const struct gather_args *args, reel_error *err) {
+    (void)err;
+    thread_pool_run(backend->pool, tasks_of(args->n, ELEMENTS_PER_TASK), gather_task, (void *)(uintptr_t)args);
+    return REEL_OK;
+}
+
+static void add_vectors_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct add_vectors_args *args = arg;
+    int64_t last = (task + 1) * ELEMENTS_PER_TASK < args->n ? (task + 1) * ELEMENTS_PER_TASK : args->n;
+    for (int64_t i = task * ELEMENTS_PER_TASK; i < last; i++) args->out[i] = args->a[i] + (args->b ? args->b[i] : 0);
+}
+
+reel_status cpu_add_vectors(struct backend *backend, const struct add_vectors_args *args, reel_error *err) {
+    (void)err;
+    thread_pool_run(backend->pool, tasks_of(args->n, ELEMENTS_PER_TASK), add_vectors_task, (void *)(uintptr_t)args);
+    return REEL_OK;
+}
+
+/* ---- pair_scores ---- */
+
+struct pair_scores_job {
+    const struct pair_scores_args *args;
+    const struct factor_kernels *kernels;
+};
+
+static void pair_scores_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct pair_scores_job *job = arg;
+    const struct pair_scores_args *args = job->args;
+    const int k = args->k, stride = args->stride;
+    int64_t last = (task + 1) * ELEMENTS_PER_TASK < args->n ? (task + 1) * ELEMENTS_PER_TASK : args->n;
+    for (int64_t i = task * ELEMENTS_PER_TASK; i < last; i++) {
+        const float *row = args->rows[i] < 0 ? NULL : args->row_vectors + (int64_t)args->rows[i] * stride;
+        const float *column = args->columns[i] < 0 ? NULL : args->column_vectors + (int64_t)args->columns[i] * stride;
+        float score = (row ? row[k] : 0) + (column ? column[k] : 0);
+        /* the dot product also multiplies the biases; that product is taken off again */
+        if (row && column) score += job->kernels->dot(row, column, stride) - row[k] * column[k];
+        args->out[i] = score;
+    }
+}
+
+reel_status cpu_pair_scores(struct backend *backend, const struct pair_scores_args *args, reel_error *err) {
+    (void)err;
+    struct pair_scores_job job = {args, factor_kernels_choose()};
+    thread_pool_run(backend->pool, tasks_of(args->n, ELEMENTS_PER_TASK), pair_scores_task, &job);
+    return REEL_OK;
+}

@@ -1,0 +1,162 @@
+#include "model/gibbs_prior.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/error.h"
+#include "core/mem.h"
+#include "kernels/common/normal.h"
+
+double draw_normal(struct draws *draws) {
+    if (draws->used % 4 == 0) philox_normals(draws->seed, draws->stream, draws->index++, draws->normals);
+    return (double)draws->normals[draws->used++ % 4];
+}
+
+static double draw_uniform(struct draws *draws) {
+    return philox_uniform(philox_block(draws->seed, draws->stream, draws->index++).v[0]);
+}
+
+double draw_gamma(struct draws *draws, double shape, double rate) {
+    if (shape < 1) return draw_gamma(draws, shape + 1, rate) * pow(draw_uniform(draws), 1 / shape);
+    double d = shape - 1.0 / 3, c = 1 / sqrt(9 * d);
+    for (;;) {
+        double x = draw_normal(draws), v = 1 + c * x;
+        if (v <= 0) continue;
+        v = v * v * v;
+        if (log(draw_uniform(draws)) < 0.5 * x * x + d * (1 - v + log(v))) return d * v / rate;
+    }
+}
+
+int dense_cholesky(double *a, int n) {
+    for (int j = 0; j < n; j++) {
+        double *row_j = a + (long)j * n;
+        for (int i = 0; i < j; i++) row_j[j] -= row_j[i] * row_j[i];
+        if (!(row_j[j] > 0) || !isfinite(row_j[j])) return 0;
+        row_j[j] = sqrt(row_j[j]);
+        for (int r = j + 1; r < n; r++) {
+            double *row = a + (long)r * n, sum = row[j];
+            for (int i = 0; i < j; i++) sum -= row[i] * row_j[i];
+            row[j] = sum / row_j[j];
+        }
+        for (int c = j + 1; c < n; c++) row_j[c] = 0;
+    }
+    return 1;
+}
+
+void dense_forward(const double *lower, int n, double *b) {
+    for (int i = 0; i < n; i++) {
+        for (int j = 0; j < i; j++) b[i] -= lower[(long)i * n + j] * b[j];
+        b[i] /= lower[(long)i * n + i];
+    }
+}
+
+void dense_backward(const double *lower, int n, double *b) {
+    for (int i = n - 1; i >= 0; i--) {
+        b[i] /= lower[(long)i * n + i];
+        for (int j = 0; j < i; j++) b[j] -= lower[(long)i * n + j] * b[i];
+    }
+}
+
+reel_status normal_prior_new(int d, int stride, struct normal_prior *out, reel_error *err) {
+    reel_status status = REEL_OK;
+    *out = (struct normal_prior){.d = d, .stride = stride};
+    TRY(MEM_NEW(&out->precision, (size_t)d * (size_t)stride, err));
+    TRY(MEM_NEW(&out->shift, d, err));
+    TRY(MEM_NEW(&out->mean, d, err));
+    TRY(MEM_NEW(&out->matrix, (size_t)d * (size_t)d, err));
+    return REEL_OK;
+cleanup:
+    normal_prior_free(out);
+    return status;
+}
+
+void normal_prior_free(struct normal_prior *prior) {
+    mem_free(prior->precision);
+    mem_free(prior->shift);
+    mem_free(prior->mean);
+    mem_free(prior->matrix);
+    *prior = (struct normal_prior){0};
+}
+
+/* From mean and matrix to what factor_solve reads. */
+static void publish(struct normal_prior *prior) {
+    for (int i = 0; i < prior->d; i++) {
+        double shift = 0;
+        for (int j = 0; j < prior->d; j++) {
+            double value = prior->matrix[(long)i * prior->d + j];
+            prior->precision[(long)i * prior->stride + j] = (float)value;
+            shift += value * prior->mean[j];
+        }
+        prior->shift[i] = (float)shift;
+    }
+}
+
+void normal_prior_set_ridge(struct normal_prior *prior, double ridge) {
+    memset(prior->mean, 0, sizeof(double) * (size_t)prior->d);
+    memset(prior->matrix, 0, sizeof(double) * (size_t)prior->d * (size_t)prior->d);
+    for (int i = 0; i < prior->d; i++) prior->matrix[(long)i * prior->d + i] = ridge;
+    publish(prior);
+}
+
+/* Posterior scale: W*^-1 = I + scatter - n m m^T + beta0 n / (beta0 + n) m m^T, as its Cholesky factor. */
+static int posterior_scale(int d, int64_t n, double beta0, const double *sum, const double *scatter, double *lower) {
+    double count = (double)n, shrink = n ? 1 / count - beta0 / ((beta0 + count) * count) : 0;
+    for (int i = 0; i < d; i++)
+        for (int j = 0; j < d; j++)
+            lower[(long)i * d + j] = (i == j) + scatter[(long)i * d + j] - shrink * sum[i] * sum[j];
+    return dense_cholesky(lower, d);
+}
+
+reel_status normal_prior_draw(struct normal_prior *prior, int64_t n, const double *sum, const double *scatter,
+                              struct draws *draws, reel_error *err) {
+    /* BPMF's vague hyper-hyper-parameters: mu0 = 0, beta0 = 2, W0 = I, nu0 = d. */
+    const double beta0 = 2, beta = beta0 + (double)n, nu = (double)prior->d + (double)n;
+    const int d = prior->d;
+    reel_status status = REEL_OK;
+    double *lower = NULL, *bartlett = NULL, *z = NULL;
+    TRY(MEM_RAW(&lower, (size_t)d * (size_t)d, err));
+    TRY(MEM_NEW(&bartlett, (size_t)d * (size_t)d, err));
+    TRY(MEM_RAW(&z, d, err));
+    if (!posterior_scale(d, n, beta0, sum, scatter, lower)) {
+        status = error_set(err, REEL_NUMERIC, "the factors left their range while sampling their prior");
+        goto cleanup;
+    }
+    /* Bartlett: A lower triangular with chi-distributed diagonal; with W* = C^-T C^-1 the draw is T T^T, T = C^-T A. */
+    for (int i = 0; i < d; i++) {
+        bartlett[(long)i * d + i] = sqrt(2 * draw_gamma(draws, 0.5 * (nu - i), 1));
+        for (int j = 0; j < i; j++) bartlett[(long)i * d + j] = draw_normal(draws);
+    }
+    /* mean = mean* + (beta T T^T)^(-1/2) z = mean* + C A^-T z / sqrt(beta) */
+    for (int i = 0; i < d; i++) z[i] = draw_normal(draws) / sqrt(beta);
+    dense_backward(bartlett, d, z);
+    for (int i = 0; i < d; i++) {
+        prior->mean[i] = sum[i] / beta;
+        for (int j = 0; j <= i; j++) prior->mean[i] += lower[(long)i * d + j] * z[j];
+    }
+    /* columns of T, one at a time */
+    memset(prior->matrix, 0, sizeof(double) * (size_t)d * (size_t)d);
+    for (int c = 0; c < d; c++) {
+        for (int i = 0; i < d; i++) z[i] = bartlett[(long)i * d + c];
+        dense_backward(lower, d, z);
+        for (int i = 0; i < d; i++)
+            for (int j = 0; j < d; j++) prior->matrix[(long)i * d + j] += z[i] * z[j];
+    }
+    publish(prior);
+cleanup:
+    mem_free(z);
+    mem_free(bartlett);
+    mem_free(lower);
+    return status;
+}
+
+void feature_prior_draw(int64_t n, int d, const double *sum, const double *scatter, struct draws *draws, float *mean,
+                        float *precision) {
+    /* mean ~ N(0, 1/precision) with one pseudo-observation, precision ~ Gamma(1, 1) a priori */
+    const double beta = 1 + (double)n;
+    for (int f = 0; f < d; f++) {
+        double squares = scatter[(long)f * d + f] - sum[f] * sum[f] / beta;
+        double drawn = draw_gamma(draws, 1 + 0.5 * (double)n, 1 + 0.5 * (squares > 0 ? squares : 0));
+        precision[f] = (float)drawn;
+        mean[f] = (float)(sum[f] / beta + draw_normal(draws) / sqrt(beta * drawn));
+    }
+}
