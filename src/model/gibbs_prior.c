@@ -91,10 +91,14 @@ static void publish(struct normal_prior *prior) {
     }
 }
 
-void normal_prior_set_ridge(struct normal_prior *prior, double ridge) {
+void normal_prior_set_ridge(struct normal_prior *prior, double ridge, const double *matrix) {
+    size_t bytes = sizeof(double) * (size_t)prior->d * (size_t)prior->d;
     memset(prior->mean, 0, sizeof(double) * (size_t)prior->d);
-    memset(prior->matrix, 0, sizeof(double) * (size_t)prior->d * (size_t)prior->d);
-    for (int i = 0; i < prior->d; i++) prior->matrix[(long)i * prior->d + i] = ridge;
+    if (matrix)
+        memcpy(prior->matrix, matrix, bytes);
+    else
+        memset(prior->matrix, 0, bytes);
+    for (int i = 0; i < prior->d; i++) prior->matrix[(long)i * prior->d + i] += ridge;
     publish(prior);
 }
 

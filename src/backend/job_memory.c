@@ -1,0 +1,29 @@
+#include "backend/job_memory.h"
+
+#include "core/error.h"
+
+static reel_status take_slot(struct job_memory *job, size_t bytes, void **out, reel_error *err) {
+    if (job->n == JOB_ARRAYS_MAX) return error_set(err, REEL_INTERNAL, "a job has more than %d arrays", job->n);
+    TRY_RETURN(job->backend->ops->alloc(job->backend, out, bytes ? bytes : 1, err));
+    job->arrays[job->n++] = *out;
+    return REEL_OK;
+}
+
+reel_status job_zeros(struct job_memory *job, void **out, size_t bytes, reel_error *err) {
+    TRY_RETURN(take_slot(job, bytes, out, err));
+    return job->backend->ops->zero(job->backend, *out, bytes, err);
+}
+
+reel_status job_constant(struct job_memory *job, const void **out, const void *host, size_t bytes, reel_error *err) {
+    *out = host;
+    if (!host || job->backend->ops->uses_host_memory) return REEL_OK;
+    void *copy;
+    TRY_RETURN(take_slot(job, bytes, &copy, err));
+    *out = copy;
+    return job->backend->ops->upload(job->backend, copy, host, bytes, err);
+}
+
+void job_memory_free(struct job_memory *job) {
+    for (int i = 0; i < job->n; i++) job->backend->ops->release(job->backend, job->arrays[i]);
+    job->n = 0;
+}
