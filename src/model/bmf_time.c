@@ -10,7 +10,7 @@
 uint64_t bmf_time_key(enum bmf_time_kind kind, int32_t user, int32_t movie, uint32_t time) {
     uint32_t day = time / SECONDS_PER_DAY;
     if (kind == BMF_USER_DAY) return (uint64_t)user << 32 | day;
-    if (kind == BMF_MOVIE_MONTH) return (uint64_t)movie << 32 | day / BMF_SPAN_DAYS;
+    if (kind == BMF_MOVIE_SPAN) return (uint64_t)movie << 32 | day / BMF_SPAN_DAYS;
     return day;
 }
 
@@ -142,7 +142,7 @@ reel_status bmf_time_sweep(struct bmf_time *time, struct backend *backend, float
 float bmf_time_effect(const struct bmf_time *time, int32_t user, int32_t movie, uint32_t when) {
     float sum = 0;
     for (int kind = 0; kind < BMF_TIME_KINDS; kind++) {
-        if ((kind == BMF_USER_DAY && user < 0) || (kind == BMF_MOVIE_MONTH && movie < 0)) continue;
+        if ((kind == BMF_USER_DAY && user < 0) || (kind == BMF_MOVIE_SPAN && movie < 0)) continue;
         const struct bmf_groups *groups = &time->kinds[kind];
         int64_t g = bmf_time_find(groups->keys, groups->n, bmf_time_key((enum bmf_time_kind)kind, user, movie, when));
         if (g >= 0) sum += groups->effects[g];

@@ -8,9 +8,9 @@
 #include "model/gibbs_prior.h"
 
 enum bmf_time_kind {
-    BMF_USER_DAY,    /* a user's mood on one day */
-    BMF_MOVIE_MONTH, /* a movie's standing over time: BMF_SPAN_DAYS-day spans */
-    BMF_DAY,         /* everybody's mood on one day */
+    BMF_USER_DAY,   /* a user's mood on one day */
+    BMF_MOVIE_SPAN, /* a movie's standing over time: BMF_SPAN_DAYS-day spans */
+    BMF_DAY,        /* everybody's mood on one day */
     BMF_TIME_KINDS
 };
 enum { BMF_SPAN_DAYS = 60, SECONDS_PER_DAY = 86400 };
