@@ -4,6 +4,8 @@
 
 #define CLI_COMMANDS(X)                                                     \
     X(gen, "write a synthetic twin of a MovieLens set, with a known truth") \
+    X(info, "describe a dataset or model file")                             \
+    X(verify, "check a dataset or model file in full, hashes included")     \
     X(doctor, "what this machine and build offer, and what to install")
 
 #endif
