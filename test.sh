@@ -1,0 +1,160 @@
+#!/bin/bash
+# Runs every check there is; the last line says what came of it. Missing packages are installed first.
+set -u
+cd "$(dirname "$0")" || exit 1
+
+quick=0 filter="" seed=1
+usage() {
+    cat <<TEXT
+usage: ./test.sh [--quick] [--seed N] [NAME]
+
+  NAME      only tests whose name matches this (a regular expression for ctest, a -k expression for pytest)
+  --quick   the release build's tests alone: no sanitizers, no second compiler, no other configurations, no fuzzing
+  --seed N  seed of the randomised tests (default $seed)
+
+Environment: CC, REEL_CUDA, REEL_SERVE, REEL_CMAKE_ARGS; REEL_SHARED_DATA (default ../shared/data: larger data for tests);
+REEL_PEERS_PYTHON (a Python that has scikit-surprise; default: one is made in build/peers-tests); REEL_FUZZ_SECONDS (20).
+TEXT
+}
+while [ $# -gt 0 ]; do
+    case $1 in
+    --quick) quick=1 ;;
+    --seed) seed=${2:?--seed needs a number}; shift ;;
+    -h | --help) usage; exit 0 ;;
+    -*) usage >&2; exit 2 ;;
+    *) filter=$1 ;;
+    esac
+    shift
+done
+
+. tests/setup.sh
+# shellcheck disable=SC2086
+need_packages $REEL_BUILD_PACKAGES $REEL_TEST_PACKAGES
+
+report=$PWD/build/test-report
+rm -rf "$report"
+mkdir -p "$report"
+started=$SECONDS
+export REEL_TEST_SEED=$seed
+export REEL_SHARED_DATA=${REEL_SHARED_DATA:-$(cd .. && pwd)/shared/data}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+
+note() { # NAME passed|failed|skipped [REASON]
+    printf '%s\t%s\t%s\n' "$1" "$2" "${3:-}" >>"$report/steps.tsv"
+}
+begin() { printf '%-46s ' "$1"; step_started=$SECONDS; }
+end() { printf '%s (%d s)\n' "$1" $((SECONDS - step_started)); }
+# step NAME COMMAND...: a check that passes or fails as a whole; its output is kept, and shown when it fails.
+step() {
+    local name=$1 log
+    log=$report/$(echo "$1" | tr -c 'a-zA-Z0-9\n' '_').log
+    shift
+    begin "$name"
+    if "$@" >"$log" 2>&1; then
+        note "$name" passed
+        end ok
+    else
+        note "$name" failed "see ${log#"$PWD/"}"
+        end FAILED
+        tail -n 30 "$log"
+        return 1
+    fi
+}
+skip() { # NAME REASON
+    note "$1" skipped "$2"
+    printf '%-46s skipped: %s\n' "$1" "$2"
+}
+# shellcheck disable=SC2317,SC2329 # called through step
+build() { # PRESET [ARG]...: configured and built
+    local dir=build/$1
+    [ "${2:-}" != --into ] || dir=$3
+    configure "$@" && cmake --build "$dir" -j "$REEL_JOBS"
+}
+# run_ctest NAME DIR [ARG]...: every test program of a build.
+run_ctest() {
+    local name=$1 dir=$2
+    shift 2
+    begin "tests in C: $name"
+    if ctest --test-dir "$dir" -j "$REEL_JOBS" --no-tests=ignore ${filter:+-R "$filter"} --output-on-failure \
+        --output-junit "$report/ctest-$name.xml" --test-output-size-passed 1000000 --test-output-size-failed 1000000 \
+        "$@" >"$report/ctest-$name.log" 2>&1; then
+        end ok
+    else
+        end FAILED
+        [ -f "$report/ctest-$name.xml" ] || note "ctest $name" failed "see build/test-report/ctest-$name.log"
+        tail -n 40 "$report/ctest-$name.log"
+    fi
+}
+finish() {
+    printf '\n%d minutes %d seconds; details in build/test-report\n' $(((SECONDS - started) / 60)) $(((SECONDS - started) % 60))
+    python3 tests/tally.py "$report"
+    exit
+}
+
+# The command-line tests in Python, against the release build. Without PyPI they are skipped, each by name.
+run_pytest() {
+    if ! python_env build/venv tests/requirements.txt >"$report/venv.log" 2>&1; then
+        for file in tests/*/test_*.py; do
+            skip "$file" "PyPI could not be reached (build/test-report/venv.log)"
+        done
+        return
+    fi
+    if [ -z "${REEL_PEERS_PYTHON:-}" ]; then
+        REEL_PEERS_PYTHON=$(bench/peers/setup.sh --tests 2>"$report/peers.log" | tail -n 1)
+    fi
+    begin "tests of the command line (pytest)"
+    REEL_BIN=$PWD/build/release/reel REEL_PEERS_PYTHON=$REEL_PEERS_PYTHON build/venv/bin/python -m pytest \
+        tests -q -rs ${filter:+-k "$filter"} -p no:cacheprovider --junitxml "$report/pytest-cli.xml" \
+        >"$report/pytest.log" 2>&1
+    case $? in
+    0 | 5) end ok ;; # 5: the name filter chose none
+    *)
+        end FAILED
+        [ -f "$report/pytest-cli.xml" ] || note pytest failed "see build/test-report/pytest.log"
+        tail -n 60 "$report/pytest.log"
+        ;;
+    esac
+}
+
+run_fuzzers() {
+    local seconds=${REEL_FUZZ_SECONDS:-20} target corpus
+    for target in build/fuzz/tests/fuzz_*; do
+        [ -x "$target" ] && [ -f "$target" ] || continue
+        corpus=build/fuzz/corpus/$(basename "$target")
+        mkdir -p "$corpus"
+        set --
+        [ ! -d "tests/fuzz/corpus/$(basename "$target")" ] || set -- "tests/fuzz/corpus/$(basename "$target")"
+        step "fuzz: $(basename "$target") for $seconds s" "$target" -max_total_time="$seconds" -timeout=20 -seed="$seed" \
+            -rss_limit_mb=4096 -artifact_prefix="$report/" "$corpus" "$@"
+    done
+}
+
+step "release build (${CC:-cc})" build release || finish
+run_ctest release build/release
+if [ -x tests/lint.sh ]; then step "lint" tests/lint.sh; fi
+run_pytest
+if ! grep -q "REEL_WITH_CUDA 1" build/release/generated/reel_build.h; then
+    skip "CUDA backend: compiled" "no working nvcc here, or REEL_CUDA=OFF"
+fi
+if ! build/release/reel doctor --json | grep -q '"devices_usable":"cpu cuda"'; then
+    skip "CUDA backend: operators on the device" "no usable GPU here"
+fi
+[ $quick = 0 ] || finish
+
+step "ASan + UBSan build" build asan && run_ctest asan build/asan
+if command -v clang >/dev/null; then
+    step "clang build" build release --into build/clang -DREEL_CUDA=OFF -DCMAKE_C_COMPILER=clang &&
+        run_ctest clang build/clang
+else
+    skip "clang build" "clang is not installed"
+fi
+step "TSan build" build tsan && run_ctest tsan build/tsan
+step "debug build, REEL_CUDA=OFF" build debug
+step "build with REEL_SERVE=OFF, REEL_CUDA=OFF" build release --into build/serve-off -DREEL_CUDA=OFF -DREEL_SERVE=OFF &&
+    run_ctest serve-off build/serve-off
+if command -v clang >/dev/null; then
+    step "fuzz build" build fuzz && run_fuzzers
+else
+    skip "fuzzing" "clang is not installed"
+fi
+finish
