@@ -44,21 +44,30 @@ note() { # NAME passed|failed|skipped [REASON]
 }
 begin() { printf '%-46s ' "$1"; step_started=$SECONDS; }
 end() { printf '%s (%d s)\n' "$1" $((SECONDS - step_started)); }
-# step NAME COMMAND...: a check that passes or fails as a whole; its output is kept, and shown when it fails.
+# step NAME COMMAND...: a check that passes, fails or (status 77) is skipped as a whole; its output is kept, and shown when it fails.
 step() {
-    local name=$1 log
+    local name=$1 log status
     log=$report/$(echo "$1" | tr -c 'a-zA-Z0-9\n' '_').log
     shift
     begin "$name"
-    if "$@" >"$log" 2>&1; then
+    "$@" >"$log" 2>&1
+    status=$?
+    case $status in
+    0)
         note "$name" passed
         end ok
-    else
+        ;;
+    77)
+        note "$name" skipped "$(tail -n 1 "$log")"
+        end "$(tail -n 1 "$log")"
+        ;;
+    *)
         note "$name" failed "see ${log#"$PWD/"}"
         end FAILED
         tail -n 30 "$log"
-        return 1
-    fi
+        ;;
+    esac
+    return $status
 }
 skip() { # NAME REASON
     note "$1" skipped "$2"
@@ -131,7 +140,7 @@ run_fuzzers() {
 
 step "release build (${CC:-cc})" build release || finish
 run_ctest release build/release
-if [ -x tests/lint.sh ]; then step "lint" tests/lint.sh; fi
+step "lint" tests/lint.sh
 run_pytest
 if ! grep -q "REEL_WITH_CUDA 1" build/release/generated/reel_build.h; then
     skip "CUDA backend: compiled" "no working nvcc here, or REEL_CUDA=OFF"

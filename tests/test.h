@@ -60,6 +60,6 @@ static int test_failures;
     } while (0)
 /* A row that cannot run on this machine ("on CUDA", "no usable GPU here"): counted, never silent. */
 #define SKIP(name, reason) printf("skip %s: %s\n", (name), (reason))
-#define TEST_EXIT() return test_failures ? 1 : 0
+#define TEST_EXIT()        return test_failures ? 1 : 0
 
 #endif
