@@ -1,7 +1,6 @@
 /* reel info: what a dataset or model file says of itself. */
+#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "cli.h"
 
@@ -13,16 +12,26 @@ static void print_metadata(const json_t *metadata) {
         printf("  %-32s %s\n", key, json_string_value(value));
 }
 
+/* "[3, 5]" */
+static const char *shape_text(const json_t *shape, char *text, size_t size) {
+    size_t at = 0, index;
+    json_t *dimension;
+    json_array_foreach(shape, index, dimension) at += (size_t)snprintf(
+        text + at, size - at, "%s%" JSON_INTEGER_FORMAT, index ? ", " : "[", json_integer_value(dimension));
+    snprintf(text + at, size - at, at ? "]" : "[]");
+    return text;
+}
+
 static void print_tensors(const json_t *tensors) {
     size_t index;
     json_t *tensor;
     printf("\n%-34s %-6s %-22s %16s\n", "tensor", "dtype", "shape", "bytes");
     json_array_foreach(tensors, index, tensor) {
-        char *shape = json_dumps(json_object_get(tensor, "shape"), 0);
+        char shape[128]; /* 4 dimensions of at most 19 digits */
         printf("  %-32s %-6s %-22s %16s\n", json_string_value(json_object_get(tensor, "name")),
-               json_string_value(json_object_get(tensor, "dtype")), shape ? shape : "",
+               json_string_value(json_object_get(tensor, "dtype")),
+               shape_text(json_object_get(tensor, "shape"), shape, sizeof shape),
                cli_thousands(json_integer_value(json_object_get(tensor, "bytes"))));
-        free(shape);
     }
 }
 

@@ -16,9 +16,12 @@ __attribute__((format(printf, 3, 4))) reel_status error_set(reel_error *err, ree
 /* The same with ": <strerror(errno)>" appended; `format` names what was tried and the file. */
 __attribute__((format(printf, 3, 4))) reel_status error_errno(reel_error *err, reel_status status, const char *format,
                                                               ...);
-/* NO_MEMORY with the size that was asked for. */
+/* NO_MEMORY with the size that was asked for, 0 = unknown. */
 static inline reel_status error_no_memory(reel_error *err, size_t bytes) {
-    error_set(err, REEL_NO_MEMORY, "out of memory: %zu bytes were asked for", bytes);
+    if (bytes)
+        error_set(err, REEL_NO_MEMORY, "out of memory: %zu bytes were asked for", bytes);
+    else
+        error_set(err, REEL_NO_MEMORY, "out of memory");
     return REEL_NO_MEMORY; /* inline, so that compilers and analyzers see that this never says REEL_OK */
 }
 

@@ -1,5 +1,6 @@
 /* Writing safetensors files. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -105,12 +106,12 @@ static json_t *build_header(const struct write_job *job) {
 
 /* The header's text with its length in front and spaces behind, so that the data part is aligned. */
 static reel_status format_header(const struct write_job *job, struct strbuf *out, reel_error *err) {
+    errno = 0;
     json_t *header = build_header(job);
     char *text = header ? json_dumps(header, JSON_COMPACT) : NULL;
     json_decref(header);
-    if (!text)
-        return error_set(err, REEL_NO_MEMORY, "%s: the header could not be made (no memory, or text that is not UTF-8)",
-                         job->path);
+    if (!text && errno == ENOMEM) return error_no_memory(err, 0);
+    if (!text) return error_set(err, REEL_INVALID_ARGUMENT, "%s: metadata and names must be UTF-8", job->path);
     size_t padding = padding_before(8 + strlen(text)), size = strlen(text) + padding;
     for (int i = 0; i < 8; i++) strbuf_add(out, &(char){(char)(size >> (8 * i) & 0xff)}, 1);
     strbuf_puts(out, text);

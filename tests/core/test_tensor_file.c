@@ -175,6 +175,8 @@ static void test_bad_arguments(void) {
     CHECK_INT(tensor_set_require(set, "matrix", DTYPE_F64, 2, (int64_t[]){3, 4}, &tensor, &err), REEL_CORRUPT);
     CHECK(tensor == NULL);
     CHECK_INT(tensor_file_write("/nonexistent/folder/file", set, pool, &err), REEL_IO);
+    REQUIRE_OK(tensor_set_put(set, "title", "\xff", &err), err);
+    CHECK_INT(tensor_file_write(path, set, pool, &err), REEL_INVALID_ARGUMENT);
     tensor_set_free(set);
     CHECK_INT(tensor_file_open("/nonexistent/file", NULL, &set, &err), REEL_NOT_FOUND);
     CHECK_INT(tensor_file_open("/", NULL, &set, &err), REEL_BAD_INPUT);
