@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 #include <reel/status.h>
+#include "model/dense.h"
 
 /* A sequence of random numbers: Philox blocks 0, 1, 2 ... of one stream. */
 struct draws {
@@ -17,13 +18,6 @@ double draw_normal(struct draws *draws);
 /* Gamma(shape, rate), shape > 0, rate > 0 (Marsaglia and Tsang, "A simple method for generating gamma variables",
  * ACM TOMS 26, 2000; shapes below 1 by their section 6). */
 double draw_gamma(struct draws *draws, double shape, double rate);
-
-/* a (n, n) row-major symmetric positive definite -> lower Cholesky factor in place (upper part zeroed).
- * 0 if it is not positive definite. */
-int dense_cholesky(double *a, int n);
-/* Solves L x = b, and L^T x = b, in place. */
-void dense_forward(const double *lower, int n, double *b);
-void dense_backward(const double *lower, int n, double *b);
 
 /* What factor_solve takes as its prior. */
 struct normal_prior {

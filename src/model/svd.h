@@ -21,6 +21,15 @@ reel_status svd_fit(reel_context *ctx, const struct fit_input *input, struct ten
                     reel_error *err);
 
 reel_status svd_bind(struct reel_model *model, reel_error *err);
+/* How a visitor is folded in: ridge regression on the fixed movie factors. */
+struct svd_fold {
+    double factor_ridge, bias_ridge; /* on the diagonal; times the number of ratings if per_rating */
+    int per_rating;
+    const double *gram; /* (k, k) sum q q^T over all movies for implicit feedback, else NULL */
+    double alpha;       /* confidence 1 + alpha stars, with gram */
+};
+/* Binds the tensors above for any algorithm that has them; the functions below then serve it. */
+reel_status svd_bind_factors(struct reel_model *model, int k, int biased, const struct svd_fold *fold, reel_error *err);
 void svd_unbind(struct reel_model *model);
 reel_status svd_predict(const struct reel_model *model, int64_t n, const int32_t *users, const int32_t *movies,
                         const uint32_t *times, float *scores, float *sds, reel_error *err);

@@ -5,9 +5,11 @@
  * y_j = stars_j - mean - movie_bias_j: what SGD on those n ratings alone would converge to. x = A^-1 sum_j y_j
  * (q_j, 1) is linear in the y_j, so a score splits into one share a rating: <(q_m, 1), A^-1 (q_j, 1)> y_j. */
 #include <math.h>
+#include <string.h>
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "model/dense.h"
 #include "model/dot.h"
 #include "model/svd.h"
 
@@ -19,17 +21,28 @@ struct svd_state {
     float mean;
     const float *user_bias, *movie_bias;
     const float *user_factors, *movie_factors; /* (n_users, k), (n_movies, k) */
-    double factor_ridge, bias_ridge;           /* a rating */
+    struct svd_fold fold;
 };
 
 reel_status svd_bind(struct reel_model *model, reel_error *err) {
-    struct svd_state *state;
     struct param_values params;
     TRY_RETURN(params_of_set(model->set, svd_params, svd_n_params, &params, err));
+    struct svd_fold fold = {.factor_ridge = fmax(svd_rate(&params, "regularization", "pu"), LEAST_REGULARIZATION),
+                            .bias_ridge = fmax(svd_rate(&params, "regularization", "bu"), LEAST_REGULARIZATION),
+                            .per_rating = 1};
+    return svd_bind_factors(model, (int)params_number(&params, "factors"), params_number(&params, "biased") != 0, &fold,
+                            err);
+}
+
+reel_status svd_bind_factors(struct reel_model *model, int k, int biased, const struct svd_fold *fold,
+                             reel_error *err) {
+    struct svd_state *state;
     TRY_RETURN(MEM_NEW(&state, 1, err));
     model->state = state;
     const float *mean;
-    state->k = (int)params_number(&params, "factors");
+    state->k = k;
+    state->biased = biased;
+    state->fold = *fold;
     int64_t one = 1, n_users = model->n_users, n_movies = model->n_movies;
     int64_t user_shape[2] = {n_users, state->k}, movie_shape[2] = {n_movies, state->k};
     TRY_RETURN(model_require_floats(model, "mean", 1, &one, &mean, NULL, err));
@@ -38,9 +51,6 @@ reel_status svd_bind(struct reel_model *model, reel_error *err) {
     TRY_RETURN(model_require_floats(model, "user_factors", 2, user_shape, &state->user_factors, NULL, err));
     TRY_RETURN(model_require_floats(model, "movie_factors", 2, movie_shape, &state->movie_factors, NULL, err));
     state->mean = *mean;
-    state->biased = params_number(&params, "biased") != 0;
-    state->factor_ridge = fmax(svd_rate(&params, "regularization", "pu"), LEAST_REGULARIZATION);
-    state->bias_ridge = fmax(svd_rate(&params, "regularization", "bu"), LEAST_REGULARIZATION);
     return REEL_OK;
 }
 
@@ -101,34 +111,18 @@ static void movie_vector(const struct svd_state *state, int32_t movie, double *o
 }
 
 static double residual(const struct svd_state *state, int32_t movie, float stars) {
+    if (state->fold.gram) return 1 + 1 / (state->fold.alpha * (double)stars); /* preference 1, see weight() */
     return state->biased ? (double)stars - (double)state->mean - (double)state->movie_bias[movie] : (double)stars;
 }
 
-/* A = L L^T in place (Golub and Van Loan, Matrix Computations, 4.2). */
-static int cholesky(double *a, int d) {
-    for (int j = 0; j < d; j++) {
-        double *row = a + (ptrdiff_t)j * d, pivot = row[j];
-        for (int c = 0; c < j; c++) pivot -= row[c] * row[c];
-        if (!(pivot > 0)) return 0;
-        row[j] = sqrt(pivot);
-        for (int i = j + 1; i < d; i++) {
-            double *below = a + (ptrdiff_t)i * d, sum = below[j];
-            for (int c = 0; c < j; c++) sum -= below[c] * row[c];
-            below[j] = sum / row[j];
-        }
-    }
-    return 1;
+/* Implicit feedback: confidence beyond the 1 that every movie has. */
+static double weight(const struct svd_state *state, float stars) {
+    return state->fold.gram ? state->fold.alpha * (double)stars : 1;
 }
 
 static void solve(const double *lower, int d, double *x) {
-    for (int i = 0; i < d; i++) {
-        for (int c = 0; c < i; c++) x[i] -= lower[(ptrdiff_t)i * d + c] * x[c];
-        x[i] /= lower[(ptrdiff_t)i * d + i];
-    }
-    for (int i = d - 1; i >= 0; i--) {
-        x[i] /= lower[(ptrdiff_t)i * d + i];
-        for (int c = 0; c < i; c++) x[c] -= lower[(ptrdiff_t)i * d + c] * x[i];
-    }
+    dense_forward(lower, d, x);
+    dense_backward(lower, d, x);
 }
 
 static void ridge_free(struct ridge *ridge) {
@@ -136,7 +130,7 @@ static void ridge_free(struct ridge *ridge) {
     mem_free(ridge->x);
 }
 
-/* Builds and factors A; x = sum_j y_j (q_j, 1), or 0 where stars is NULL. */
+/* Builds and factors A; x = sum_j w_j y_j (q_j, 1). */
 static reel_status ridge_new(const struct svd_state *state, int64_t n, const int32_t *movies, const float *stars,
                              struct ridge *ridge, reel_error *err) {
     int d = state->k + state->biased;
@@ -144,19 +138,21 @@ static reel_status ridge_new(const struct svd_state *state, int64_t n, const int
     *ridge = (struct ridge){.d = d};
     TRY_RETURN(MEM_NEW(&ridge->lower, (int64_t)d * d, err));
     TRY_RETURN(MEM_NEW(&ridge->x, d, err));
+    if (state->fold.gram) memcpy(ridge->lower, state->fold.gram, sizeof(double) * (size_t)d * (size_t)d);
     for (int64_t j = 0; j < n; j++) {
         movie_vector(state, movies[j], vector);
-        double y = stars ? residual(state, movies[j], stars[j]) : 0;
+        double w = weight(state, stars[j]), wy = w * residual(state, movies[j], stars[j]);
         for (int i = 0; i < d; i++) {
             double *row = ridge->lower + (ptrdiff_t)i * d;
-            for (int c = 0; c <= i; c++) row[c] += vector[i] * vector[c];
-            ridge->x[i] += y * vector[i];
+            for (int c = 0; c <= i; c++) row[c] += w * vector[i] * vector[c];
+            ridge->x[i] += wy * vector[i];
         }
     }
-    double count = n ? (double)n : 1;
+    double count = state->fold.per_rating && n ? (double)n : 1;
     for (int i = 0; i < d; i++)
-        ridge->lower[(ptrdiff_t)i * d + i] += count * (i < state->k ? state->factor_ridge : state->bias_ridge);
-    if (!cholesky(ridge->lower, d))
+        ridge->lower[(ptrdiff_t)i * d + i] +=
+            count * (i < state->k ? state->fold.factor_ridge : state->fold.bias_ridge);
+    if (!dense_cholesky(ridge->lower, d))
         return error_set(err, REEL_NUMERIC, "the visitor's normal equations are not positive definite");
     return REEL_OK;
 }
@@ -190,14 +186,14 @@ reel_status svd_explain(const struct reel_model *model, int64_t n, const int32_t
     const struct svd_state *state = model->state;
     struct ridge ridge = {0};
     double vector[1025];
-    TRY(ridge_new(state, n, movies, NULL, &ridge, err));
+    TRY(ridge_new(state, n, movies, stars, &ridge, err));
     movie_vector(state, movie, ridge.x);
     solve(ridge.lower, ridge.d, ridge.x);
     for (int64_t j = 0; j < n; j++) {
         double sum = 0;
         movie_vector(state, movies[j], vector);
         for (int i = 0; i < ridge.d; i++) sum += ridge.x[i] * vector[i];
-        shares[j] = (float)(sum * residual(state, movies[j], stars[j]));
+        shares[j] = (float)(sum * weight(state, stars[j]) * residual(state, movies[j], stars[j]));
     }
 cleanup:
     ridge_free(&ridge);
@@ -214,7 +210,7 @@ const float *svd_movie_factors(const struct reel_model *model, int *k, int *stri
 
 int svd_factor_view(const struct reel_model *model, struct factor_view *view) {
     const struct svd_state *state = model->state;
-    if (!state->biased) return 0; /* see score_unbiased: not a plain sum */
+    if (!state->biased && state->mean != 0) return 0; /* see score_unbiased: not a plain sum */
     *view = (struct factor_view){.k = state->k,
                                  .stride = state->k,
                                  .mean = state->mean,
