@@ -3,6 +3,7 @@
 #define CLI_COMMANDS_H
 
 #define CLI_COMMANDS(X)                                                     \
+    X(import, "read MovieLens data or any CSV of ratings into a dataset")   \
     X(gen, "write a synthetic twin of a MovieLens set, with a known truth") \
     X(info, "describe a dataset or model file")                             \
     X(verify, "check a dataset or model file in full, hashes included")     \

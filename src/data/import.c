@@ -1,0 +1,60 @@
+/* reel_dataset_import: source files to a finished, verified dataset file. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/error.h"
+#include "data/dataset.h"
+#include "data/dataset_builder.h"
+
+void reel_import_options_default(reel_import_options *options) {
+    *options = (reel_import_options){.max_listed = 20};
+}
+
+/* Reads the file back as a stranger would: structure, then every hash. */
+static reel_status verify_file(reel_context *ctx, const char *path, int64_t *bytes, reel_error *err) {
+    reel_dataset *dataset;
+    struct stat info;
+    TRY_RETURN(reel_dataset_open(ctx, path, &dataset, err));
+    reel_status status = tensor_file_verify(dataset->set, ctx->pool, err);
+    reel_dataset_free(dataset);
+    if (status == REEL_OK && stat(path, &info) != 0) return error_errno(err, REEL_IO, "%s: cannot be read back", path);
+    if (status == REEL_OK) *bytes = (int64_t)info.st_size;
+    return status;
+}
+
+static reel_status check_arguments(const char *source, const reel_import_options *options, const char *out_path,
+                                   reel_error *err) {
+    if (!source || !*source) return error_set(err, REEL_INVALID_ARGUMENT, "the source's path is empty");
+    if (!out_path || !*out_path) return error_set(err, REEL_INVALID_ARGUMENT, "the dataset's path is empty");
+    if (options->max_listed < 0)
+        return error_set(err, REEL_INVALID_ARGUMENT, "max_listed must be >= 0 (found %d)", options->max_listed);
+    return REEL_OK;
+}
+
+reel_status reel_dataset_import(reel_context *ctx, const char *source_path, const reel_import_options *options,
+                                const char *out_path, reel_import_report *report, reel_error *err) {
+    reel_status status = REEL_OK;
+    double begin = clock_seconds();
+    reel_import_options defaults;
+    reel_import_report counts = {0};
+    struct source source = {0};
+    struct dataset_build build = {0};
+    reel_import_options_default(&defaults);
+    if (!options) options = &defaults;
+    TRY(check_arguments(source_path, options, out_path, err));
+    TRY(source_open(ctx, source_path, options->columns, &source, err));
+    TRY(dataset_build(ctx, &source, options, &build, &counts, err));
+    source_close(&source);
+    context_progress(ctx, "write", "bytes", 0, 0, NULL, 0, 0);
+    TRY(tensor_file_write(out_path, build.set, ctx->pool, err));
+    dataset_build_free(&build);
+    context_progress(ctx, "verify", "bytes", 0, 0, NULL, 0, 0);
+    TRY(verify_file(ctx, out_path, &counts.bytes, err));
+    context_progress(ctx, "verify", "bytes", counts.bytes, counts.bytes, NULL, 0, 1);
+    counts.seconds = clock_seconds() - begin;
+    if (report) *report = counts;
+cleanup:
+    source_close(&source);
+    dataset_build_free(&build);
+    return status;
+}
