@@ -257,6 +257,7 @@ const struct algorithm algorithm_bmf = {
     .params = bmf_params,
     .n_params = sizeof bmf_params / sizeof bmf_params[0],
     .needs = RATINGS_BY_MOVIE | RATINGS_TIMES,
+    .predicts_test = 1,
     .fit = bmf_fit,
     .bind = bmf_bind,
     .unbind = bmf_unbind,

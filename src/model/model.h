@@ -98,6 +98,9 @@ struct algorithm {
     const struct param_spec *params;
     size_t n_params;
     int needs; /* enum ratings_need */
+    /* 1: fills fit_output.test_predictions, so cross-validation shows it the test pairs; it may neither stop nor tune
+     * by them. Others see none there. */
+    int predicts_test;
     /* Fits and adds its tensors to `set` (user_ids, movie_ids and common metadata are put by the caller). */
     reel_status (*fit)(reel_context *ctx, const struct fit_input *input, struct tensor_set *set,
                        struct fit_output *output, reel_error *err);
