@@ -8,16 +8,27 @@
 extern "C" {
 #endif
 
+/* Which ratings are trained on and which are tested on, once or several times. */
+typedef struct reel_protocol {
+    int folds; /* 2..250 parts, each tested once; the time split has one fold */
+    reel_split_kind split;
+    double holdout; /* > 0: no folds, but `folds` >= 1 splits that hold this share out, with seeds seed, seed + 1 ... */
+    uint64_t seed;
+    const char *const
+        *train_files;              /* ready folds: (n_files,) CSVs of ratings that the dataset has; NULL = split here */
+    const char *const *test_files; /* (n_files,) */
+    size_t n_files;
+} reel_protocol;
+
+/* cv5: five random folds. */
+REEL_API void reel_protocol_default(reel_protocol *protocol);
+
 typedef struct reel_cv_options {
     const char *algorithm;
     const reel_param *params; /* (n_params,) */
     size_t n_params;
-    int folds; /* >= 2 for random and per-user splits; time has one fold */
-    reel_split_kind split;
-    uint64_t seed;
-    const char *const *train_files; /* ready folds: (n_files,) CSVs, NULL = split here */
-    const char *const *test_files;  /* (n_files,) */
-    size_t n_files;
+    reel_protocol protocol;
+    uint64_t seed; /* of the fits; each fold's is the same */
 } reel_cv_options;
 
 typedef struct reel_fold {
@@ -30,7 +41,7 @@ typedef struct reel_cv_report {
     reel_fold *folds; /* (n_folds,), owned by the report */
     int n_folds;
     reel_metrics mean;                /* mean over folds; n = rows tested in all */
-    reel_metrics std;                 /* population standard deviation over folds */
+    reel_metrics std;                 /* population standard deviation over folds; n as in mean */
     double fit_seconds, test_seconds; /* mean a fold */
     int64_t peak_rss_bytes;
 } reel_cv_report;
@@ -40,17 +51,57 @@ REEL_API reel_status reel_cv(reel_context *ctx, const reel_dataset *dataset, con
                              reel_cv_report *report, reel_error *err);
 REEL_API void reel_cv_report_free(reel_cv_report *report);
 
+/* Values of one parameter to try. "key" is for every algorithm that has such a parameter, "svd.key" for one. */
+typedef struct reel_grid_axis {
+    const char *key;
+    const char *const *values; /* (n_values,) */
+    size_t n_values;
+} reel_grid_axis;
+
+typedef struct reel_compare_options {
+    const char *const *algorithms; /* (n_algorithms,) */
+    size_t n_algorithms;
+    const reel_param *params; /* (n_params,); keys as in reel_grid_axis */
+    size_t n_params;
+    const reel_grid_axis *grid; /* (n_grid,): every combination is a model of its own */
+    size_t n_grid;
+    reel_protocol protocol;
+    uint64_t seed;
+} reel_compare_options;
+
+typedef struct reel_compared {
+    char *params;       /* "factors=50 epochs=10": what was given, "" for the defaults */
+    reel_status status; /* not OK: this model failed (a diverged fit); its figures are NaN and it is ranked last */
+    char message[640];  /* why; "" when OK */
+    reel_cv_report cv;
+} reel_compared;
+
+typedef struct reel_compare_report {
+    reel_compared *models; /* (n_models,) by mean RMSE, best first; owned by the report */
+    int n_models;
+    double seconds;
+    int64_t peak_rss_bytes;
+} reel_compare_report;
+
+REEL_API void reel_compare_options_default(reel_compare_options *options);
+/* Fits every model on the same folds. Names, parameters and ranges are all checked before the first fit. */
+REEL_API reel_status reel_compare(reel_context *ctx, const reel_dataset *dataset, const reel_compare_options *options,
+                                  reel_compare_report *report, reel_error *err);
+REEL_API void reel_compare_report_free(reel_compare_report *report);
+
 typedef struct reel_split_report {
     int n_folds;
     int64_t *train_counts, *test_counts; /* (n_folds,), owned by the report */
 } reel_split_report;
 
-/* Writes fold<i>.train.csv and fold<i>.test.csv (userId,movieId,rating,timestamp) for i = 1..folds. */
+/* Writes fold<i>.train.csv and fold<i>.test.csv (userId,movieId,rating,timestamp) for i = 1..folds into `out_dir`
+ * (made if missing); all of them appear together at the end. */
 REEL_API reel_status reel_split(reel_context *ctx, const reel_dataset *dataset, reel_split_kind kind, int folds,
                                 uint64_t seed, const char *out_dir, reel_split_report *report, reel_error *err);
 REEL_API void reel_split_report_free(reel_split_report *report);
 
-/* Metrics of a model on a CSV of ratings. */
+/* Metrics of a model on a CSV of ratings. The model may come from another dataset: it is bound by ids, and what it
+ * does not know drops out of the prediction. MISMATCH if it knows none of the dataset's users and movies. */
 REEL_API reel_status reel_eval(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
                                const char *test_file, reel_metrics *metrics, reel_error *err);
 

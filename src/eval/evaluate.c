@@ -1,0 +1,61 @@
+/* Metrics of a finished model on a file of ratings. */
+#include <string.h>
+
+#include "core/error.h"
+#include "core/mem.h"
+#include "data/dataset.h"
+#include "model/model.h"
+#include <reel/eval.h>
+
+/* map[i] = place of ids[i] among known (n_known,), or -1; both ascend. Returns how many are known. */
+static int32_t match_ids(const int32_t *ids, int32_t n, const int32_t *known, int32_t n_known, int32_t *map) {
+    int32_t at = 0, matched = 0;
+    for (int32_t i = 0; i < n; i++) {
+        while (at < n_known && known[at] < ids[i]) at++;
+        map[i] = at < n_known && known[at] == ids[i] ? at : -1;
+        matched += map[i] >= 0;
+    }
+    return matched;
+}
+
+static void translate(int32_t *indices, int64_t n, const int32_t *map) {
+    for (int64_t i = 0; i < n; i++) indices[i] = indices[i] < 0 ? -1 : map[indices[i]];
+}
+
+/* Turns the dataset's indices of `pairs` into the model's. */
+static reel_status rebind(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
+                          struct rating_pairs *pairs, reel_error *err) {
+    reel_status status = REEL_OK;
+    int32_t *users = NULL, *movies = NULL;
+    TRY(MEM_RAW(&users, dataset->n_users, err));
+    TRY(MEM_RAW(&movies, dataset->n_movies, err));
+    int32_t n_users = match_ids(dataset->user_ids, dataset->n_users, model->user_ids, model->n_users, users);
+    int32_t n_movies = match_ids(dataset->movie_ids, dataset->n_movies, model->movie_ids, model->n_movies, movies);
+    if (n_users == 0 && n_movies == 0) {
+        status = error_set(err, REEL_MISMATCH,
+                           "the model knows none of the dataset's users and movies: it was trained on another dataset");
+        goto cleanup;
+    }
+    context_log(ctx, REEL_LOG_WARNING,
+                "the model was trained on another dataset; bound by id: %d of %d users, %d of %d movies", n_users,
+                dataset->n_users, n_movies, dataset->n_movies);
+    translate(pairs->owned[0], pairs->n, users);
+    translate(pairs->owned[1], pairs->n, movies);
+cleanup:
+    mem_free(users);
+    mem_free(movies);
+    return status;
+}
+
+reel_status reel_eval(reel_context *ctx, const reel_dataset *dataset, const reel_model *model, const char *test_file,
+                      reel_metrics *metrics, reel_error *err) {
+    reel_status status = REEL_OK;
+    struct rating_pairs pairs = {0};
+    TRY(dataset_read_pairs(ctx, dataset, test_file, &pairs, err));
+    const char *trained_on = tensor_set_get(model->set, "dataset.fingerprint");
+    if (!trained_on || strcmp(trained_on, dataset->fingerprint) != 0) TRY(rebind(ctx, dataset, model, &pairs, err));
+    TRY(model_measure(ctx, model, &pairs, NULL, NULL, metrics, err));
+cleanup:
+    rating_pairs_free(&pairs);
+    return status;
+}
