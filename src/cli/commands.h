@@ -7,6 +7,11 @@
     X(gen, "write a synthetic twin of a MovieLens set, with a known truth") \
     X(info, "describe a dataset or model file")                             \
     X(verify, "check a dataset or model file in full, hashes included")     \
+    X(train, "fit a model and save it")                                     \
+    X(cv, "cross-validate an algorithm")                                    \
+    X(compare, "rank several models on the same folds")                     \
+    X(eval, "measure a saved model on a file of ratings")                   \
+    X(split, "write folds as CSV files")                                    \
     X(doctor, "what this machine and build offer, and what to install")
 
 #endif
