@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "backend/registry.h"
+#include "core/doctor.h"
 #include "core/error.h"
 #include "core/mem.h"
 #include "core/threads.h"
@@ -120,12 +121,23 @@ static void work(void *arg, int64_t task, int worker) {
     pthread_mutex_unlock(&schedule->mutex);
 }
 
+typedef double (*tile_function)(const struct sgd_epoch_args *args, const struct sgd_tile *tile);
+
+static tile_function choose_tile(void) {
+#if defined(__x86_64__)
+    enum simd_level level = simd_level();
+    if (level == SIMD_AVX512) return sgd_tile_avx512;
+    if (level == SIMD_AVX2) return sgd_tile_avx2;
+#endif
+    return sgd_tile_generic;
+}
+
 reel_status cpu_sgd_epoch(struct backend *backend, const struct sgd_epoch_args *args, reel_error *err) {
     int32_t n_blocks = args->n_user_bands * args->n_movie_bands;
     uint8_t *flags;
     TRY_RETURN(MEM_NEW(&flags, 2 * (int64_t)n_blocks + args->n_user_bands + args->n_movie_bands, err));
     struct schedule schedule = {.args = args,
-                                .run_tile = sgd_tile_generic,
+                                .run_tile = choose_tile(),
                                 .n_blocks = n_blocks,
                                 .started = flags,
                                 .done = flags + n_blocks,

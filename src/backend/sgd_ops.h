@@ -25,7 +25,13 @@
 
 #include <stdint.h>
 
-enum { SGD_LANES = 16, SGD_STREAMS = 2, SGD_VALUES = 16 };
+enum {
+    SGD_LANES = 16,
+    SGD_STREAMS = 2,
+    SGD_VALUES = 16,
+    SGD_STRIDE_MAX = 1040, /* floats a row: 1024 factors and the bias lanes */
+    SGD_AHEAD = 8          /* entries and run users that may be read, not used, past the last */
+};
 
 /* An entry packs one rating: movie row, whether it ends its run, and the rating in half stars (1..10). */
 #define SGD_MAX_MOVIES (1 << 27)
@@ -43,7 +49,8 @@ static inline int sgd_entry_value(uint32_t entry) {
 }
 
 /* A piece of a block: the ratings of some of its users. Stream 0's entries lie at entry_begin, stream 1's
- * after them; their runs' user rows likewise at run_begin. The last entry of a stream ends a run. */
+ * after them; their runs' user rows likewise at run_begin. The last entry of a stream ends a run. Stream 0 is empty
+ * only if stream 1 is. */
 struct sgd_tile {
     int64_t entry_begin, run_begin;
     int32_t n_entries[SGD_STREAMS], n_runs[SGD_STREAMS];
@@ -55,8 +62,8 @@ struct sgd_epoch_args {
     const int64_t *block_tiles;   /* (n_blocks + 1,) block b's tiles are block_tiles[b] .. block_tiles[b+1]-1 */
     const int32_t *tile_order;    /* (n_tiles,) within each block's range a permutation of it */
     const struct sgd_tile *tiles; /* (n_tiles,) */
-    const uint32_t *entries;      /* (n_ratings,) */
-    const int32_t *run_users;     /* (n_runs,) user rows */
+    const uint32_t *entries;      /* (n_ratings + SGD_AHEAD,), the rest 0 */
+    const int32_t *run_users;     /* (n_runs + SGD_AHEAD,) user rows, the rest 0 */
     int stride;                   /* floats a row, a multiple of SGD_LANES */
     float *users, *movies;        /* (rows, stride), aligned to 64 bytes */
     const float *value;           /* (SGD_VALUES,) stars minus mean by half stars */

@@ -291,12 +291,12 @@ static reel_status build_tiles(reel_context *ctx, struct builder *builder, reel_
     TRY_RETURN(MEM_NEW(&grid->tiles, n_tiles, err));
     TRY_RETURN(MEM_NEW(&grid->block_order, n_blocks, err));
     TRY_RETURN(MEM_NEW(&grid->tile_order, n_tiles, err));
-    TRY_RETURN(MEM_RAW(&grid->entries, builder->ratings->n_ratings, err));
+    TRY_RETURN(MEM_NEW(&grid->entries, builder->ratings->n_ratings + SGD_AHEAD, err));
     cut_units(builder, builder->units);
     note_blocks(builder);
     thread_pool_run(ctx->pool, builder->n_units, count_unit, builder);
     TRY_RETURN(context_check(ctx, err));
-    TRY_RETURN(MEM_RAW(&grid->run_users, place_tiles(grid, n_tiles), err));
+    TRY_RETURN(MEM_NEW(&grid->run_users, place_tiles(grid, n_tiles) + SGD_AHEAD, err));
     thread_pool_run(ctx->pool, builder->n_units, fill_unit, builder);
     return context_check(ctx, err);
 }

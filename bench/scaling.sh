@@ -1,0 +1,53 @@
+#!/bin/bash
+# How time and memory grow with the data: twins of 1/10, 1 and, where asked for, 5 times MovieLens 20M through import,
+# explore and svd. The twins go to a temporary folder below DIR and are removed.
+set -eu
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<TEXT
+usage: bench/scaling.sh [--threads N] [--into DIR] [RATINGS...]
+
+  RATINGS    sizes, default: 2M 20M (100M needs 6 GB of disk and 8 GB of memory)
+  --threads  default: all cores
+  --into     where the twins are made (default: TMPDIR or /tmp; 40 bytes a rating)
+TEXT
+}
+threads=$(nproc) into=${TMPDIR:-/tmp}
+sizes=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --threads) threads=$2; shift ;;
+    --into) into=$2; shift ;;
+    -h | --help) usage; exit 0 ;;
+    -*) usage >&2; exit 2 ;;
+    *) sizes+=("$1") ;;
+    esac
+    shift
+done
+[ ${#sizes[@]} -gt 0 ] || sizes=(2M 20M)
+reel=build/release/reel
+[ -x $reel ] || { echo "bench/scaling.sh: build first (cmake --preset release && cmake --build build/release)" >&2; exit 1; }
+
+work=$(mktemp -d "$into/reel-scaling.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+for size in "${sizes[@]}"; do
+    # Users grow with the ratings, the catalogue does not: as MovieLens itself grew.
+    users=$(python3 -c "
+import sys
+n = sys.argv[1].upper()
+n = float(n[:-1]) * {'K': 1e3, 'M': 1e6}[n[-1]] if n[-1] in 'KM' else float(n)
+print(max(1000, round(138493 * n / 20000263)))" "$size")
+    time_row() { # NAME COMMAND...
+        local name=$1
+        shift
+        python3 bench/rows.py time "$name" "$threads" "twin ratings=$size users=$users" -- "$@" --threads "$threads"
+    }
+    time_row scaling_gen $reel gen --like ml-20m --ratings "$size" --users "$users" -o "$work/csv"
+    cat "$work/csv/ratings.csv" >/dev/null
+    time_row scaling_import $reel import "$work/csv" -o "$work/ratings.reel"
+    rm -rf "$work/csv"
+    time_row scaling_explore $reel explore "$work/ratings.reel" --json
+    time_row scaling_svd $reel train "$work/ratings.reel" -m svd -p factors=100 -p epochs=20 -o "$work/svd.reel"
+    rm -f "$work"/*.reel
+done

@@ -1,0 +1,65 @@
+/* The tile loop of sgd_epoch with AVX2 and FMA: 16 lanes are two registers. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+typedef struct {
+    __m256 low, high; /* lanes 0..7, 8..15 */
+} vec16;
+
+static inline vec16 vec16_load(const float *from) {
+    return (vec16){_mm256_load_ps(from), _mm256_load_ps(from + 8)};
+}
+static inline void vec16_store(float *to, vec16 x) {
+    _mm256_store_ps(to, x.low);
+    _mm256_store_ps(to + 8, x.high);
+}
+static inline vec16 vec16_set1(float x) {
+    return (vec16){_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+static inline vec16 vec16_mul(vec16 a, vec16 b) {
+    return (vec16){_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+static inline vec16 vec16_add(vec16 a, vec16 b) {
+    return (vec16){_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+}
+static inline vec16 vec16_fma(vec16 a, vec16 b, vec16 c) {
+    return (vec16){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+static inline float vec16_sum(vec16 x) {
+    __m256 eight = _mm256_add_ps(x.low, x.high);
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+#include "kernels/cpu/sgd_tile_loop.h"
+
+/* A function a row length, so that both users' rows fit in registers and loops unroll. */
+#define TILE_OF(V)                                                                              \
+    static double tile_of_##V(const struct sgd_epoch_args *args, const struct sgd_tile *tile) { \
+        vec16 pa[V], pb[V];                                                                     \
+        return tile_loop(args, tile, V, pa, pb);                                                \
+    }
+TILE_OF(1)
+TILE_OF(2)
+TILE_OF(3)
+TILE_OF(4)
+TILE_OF(5)
+TILE_OF(6)
+TILE_OF(7)
+TILE_OF(8)
+TILE_OF(9)
+
+static double tile_of_any(const struct sgd_epoch_args *args, const struct sgd_tile *tile) {
+    vec16 pa[SGD_STRIDE_MAX / SGD_LANES], pb[SGD_STRIDE_MAX / SGD_LANES];
+    return tile_loop(args, tile, args->stride / SGD_LANES, pa, pb);
+}
+
+double sgd_tile_avx2(const struct sgd_epoch_args *args, const struct sgd_tile *tile) {
+    static double (*const functions[])(const struct sgd_epoch_args *, const struct sgd_tile *) = {
+        tile_of_1, tile_of_2, tile_of_3, tile_of_4, tile_of_5, tile_of_6, tile_of_7, tile_of_8, tile_of_9};
+    size_t vectors = (size_t)(args->stride / SGD_LANES);
+    return vectors <= sizeof functions / sizeof functions[0] ? functions[vectors - 1](args, tile)
+                                                             : tile_of_any(args, tile);
+}
+#endif

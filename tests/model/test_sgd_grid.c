@@ -1,0 +1,125 @@
+/* The grid: every rating once, bands balanced and disjoint, streams of distinct users, orders that are permutations. */
+#include "tests/test.h"
+
+#include "model/sgd_grid.h"
+#include "tests/data/random_ratings.h"
+
+/* Checks one tile and ticks off its ratings in `seen`. */
+static void check_tile(const struct sgd_grid *grid, const struct ratings *ratings, const struct sgd_tile *tile,
+                       uint8_t *seen, int32_t *user_tile, int32_t stamp) {
+    int64_t entry = tile->entry_begin, run = tile->run_begin;
+    CHECK(tile->n_entries[0] > 0 || tile->n_entries[1] == 0);
+    for (int stream = 0; stream < SGD_STREAMS; stream++) {
+        int32_t runs = 0, row = -1;
+        for (int32_t i = 0; i < tile->n_entries[stream]; i++, entry++) {
+            row = grid->run_users[run + runs];
+            int32_t user = grid->row_users[row], movie = grid->row_movies[sgd_entry_movie(grid->entries[entry])];
+            int64_t at = ratings->user_offsets[user];
+            while (at < ratings->user_offsets[user + 1] && ratings->user_movies[at] != movie) at++;
+            CHECK(at < ratings->user_offsets[user + 1]);
+            CHECK_INT(seen[at], 0);
+            seen[at] = 1;
+            CHECK_INT(sgd_entry_value(grid->entries[entry]), ratings->user_ratings[at]);
+            if (!sgd_entry_last(grid->entries[entry])) continue;
+            CHECK(user_tile[row] != stamp); /* a user has one run a tile, in one stream */
+            user_tile[row] = stamp;
+            runs++;
+        }
+        CHECK_INT(runs, tile->n_runs[stream]);
+        run += runs;
+    }
+}
+
+/* Each user row belongs to the blocks of one user band, each movie row to those of one movie band. */
+static void check_bands(const struct sgd_grid *grid, int32_t *user_band, int32_t *movie_band) {
+    for (int32_t b = 0; b < grid->n_user_bands * grid->n_movie_bands; b++)
+        for (int64_t t = grid->block_tiles[b]; t < grid->block_tiles[b + 1]; t++) {
+            const struct sgd_tile *tile = &grid->tiles[t];
+            for (int64_t r = 0; r < tile->n_runs[0] + tile->n_runs[1]; r++) {
+                int32_t *band = &user_band[grid->run_users[tile->run_begin + r]];
+                CHECK(*band == -1 || *band == b / grid->n_movie_bands);
+                *band = b / grid->n_movie_bands;
+            }
+            for (int64_t e = 0; e < tile->n_entries[0] + tile->n_entries[1]; e++) {
+                int32_t *band = &movie_band[sgd_entry_movie(grid->entries[tile->entry_begin + e])];
+                CHECK(*band == -1 || *band == b % grid->n_movie_bands);
+                *band = b % grid->n_movie_bands;
+            }
+        }
+}
+
+static void check_order(struct sgd_grid *grid, int epoch) {
+    int32_t n_blocks = grid->n_user_bands * grid->n_movie_bands, n = grid->n_user_bands;
+    int64_t n_tiles = grid->block_tiles[n_blocks];
+    uint8_t *seen = calloc((size_t)n_blocks + (size_t)n_tiles + 1, 1);
+    sgd_grid_shuffle(grid, 4, epoch);
+    for (int32_t i = 0; i < n_blocks; i++) CHECK_INT(seen[grid->block_order[i]]++, 0);
+    for (int32_t round = 0; round < n; round++) /* a round's blocks share no band */
+        for (int32_t i = 0; i < n; i++)
+            for (int32_t j = 0; j < i; j++) {
+                int32_t a = grid->block_order[round * n + i], b = grid->block_order[round * n + j];
+                CHECK(a / n != b / n && a % n != b % n);
+            }
+    for (int32_t b = 0; b < n_blocks; b++)
+        for (int64_t t = grid->block_tiles[b]; t < grid->block_tiles[b + 1]; t++) {
+            CHECK(grid->tile_order[t] >= grid->block_tiles[b] && grid->tile_order[t] < grid->block_tiles[b + 1]);
+            CHECK_INT(seen[n_blocks + grid->tile_order[t]]++, 0);
+        }
+    free(seen);
+}
+
+static int32_t *minus_ones(int32_t n) {
+    int32_t *numbers = malloc((size_t)(n + 1) * sizeof *numbers);
+    for (int32_t i = 0; i < n; i++) numbers[i] = -1;
+    return numbers;
+}
+
+static void check_grid(int32_t n_users, int32_t n_movies, uint32_t percent, int bands, int balanced) {
+    reel_context *ctx = context_of(2);
+    struct ratings ratings = random_ratings(n_users, n_movies, percent, 21);
+    struct sgd_grid grid;
+    reel_error err;
+    REQUIRE_OK(sgd_grid_build(ctx, &ratings, bands, 9, &grid, &err), err);
+    uint8_t *seen = calloc((size_t)ratings.n_ratings + 1, 1);
+    int32_t *user_tile = minus_ones(n_users), *user_band = minus_ones(n_users), *movie_band = minus_ones(n_movies);
+    for (int32_t b = 0; b < bands * bands; b++) {
+        int64_t n = 0;
+        for (int64_t t = grid.block_tiles[b]; t < grid.block_tiles[b + 1]; t++) {
+            check_tile(&grid, &ratings, &grid.tiles[t], seen, user_tile, (int32_t)t);
+            n += grid.tiles[t].n_entries[0] + grid.tiles[t].n_entries[1];
+        }
+        if (balanced) CHECK_NEAR((double)n * bands * bands / (double)ratings.n_ratings, 1, 0.15);
+    }
+    for (int64_t i = 0; i < ratings.n_ratings; i++) CHECK(seen[i]);
+    check_bands(&grid, user_band, movie_band);
+    for (int32_t u = 0; u < n_users; u++) {
+        int rated = ratings.user_offsets[u + 1] > ratings.user_offsets[u];
+        CHECK((grid.user_rows[u] >= 0) == rated);
+        if (rated) CHECK_INT(grid.row_users[grid.user_rows[u]], u);
+    }
+    for (int32_t row = 0; row < grid.n_movie_rows; row++) CHECK_INT(grid.movie_rows[grid.row_movies[row]], row);
+    for (int epoch = 0; epoch < 4; epoch++) check_order(&grid, epoch);
+    free(seen);
+    free(user_tile);
+    free(user_band);
+    free(movie_band);
+    sgd_grid_free(&grid);
+    ratings_free(&ratings);
+    reel_context_free(ctx);
+}
+
+static void test_grids(void) {
+    check_grid(0, 0, 0, 2, 0);
+    check_grid(5, 5, 0, 2, 0);
+    check_grid(1, 1, 100, 1, 0);
+    check_grid(1, 1, 100, 6, 0);
+    check_grid(30, 20, 50, 3, 0);
+    check_grid(2000, 100, 50, 4, 1);
+    check_grid(4000, 9, 20, 2, 0); /* more users than a tile takes */
+    check_grid(7, 3000, 90, 5, 0);
+}
+
+int main(void) {
+    RUN(test_grids);
+    TEST_EXIT();
+}
