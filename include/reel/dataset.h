@@ -80,6 +80,27 @@ REEL_API const char *reel_dataset_genre(const reel_dataset *dataset, int32_t gen
 REEL_API int64_t reel_dataset_user_ratings(const reel_dataset *dataset, int32_t user, const int32_t **movies,
                                            const uint8_t **ratings, const uint32_t **times);
 
+/* Files of rows to score: CSV with a header (other columns are passed over) or without one. */
+typedef enum reel_rows_kind {
+    REEL_ROWS_PAIRS, /* userId,movieId[,timestamp]; ids that the dataset lacks are fine */
+    REEL_ROWS_USERS, /* userId, known ones */
+    REEL_ROWS_RATED  /* movieId,rating: one visitor's ratings of known movies, each once, 0.5..5 in half steps */
+} reel_rows_kind;
+
+/* Arrays (n,), NULL where the kind or the file has no such column. */
+typedef struct reel_rows {
+    int64_t n;
+    int32_t *user_ids, *movie_ids; /* as in the file */
+    int32_t *users, *movies;       /* dense indices, -1 = not in the dataset */
+    uint32_t *times;               /* seconds since 1970 */
+    float *stars;
+} reel_rows;
+
+/* Errors: BAD_INPUT with file and line, NOT_FOUND, IO, NO_MEMORY, CANCELLED. */
+REEL_API reel_status reel_rows_read(reel_context *ctx, const reel_dataset *dataset, const char *path,
+                                    reel_rows_kind kind, reel_rows *rows, reel_error *err);
+REEL_API void reel_rows_free(reel_rows *rows);
+
 /* Describes (info) or fully checks (verify: every hash too) a dataset or model file as a JSON object,
  * to free with reel_string_free. Errors: NOT_FOUND, CORRUPT, IO, NO_MEMORY. */
 REEL_API reel_status reel_file_info(reel_context *ctx, const char *path, char **json, reel_error *err);

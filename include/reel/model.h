@@ -134,10 +134,13 @@ REEL_API void reel_recommend_query_default(reel_recommend_query *query);
 REEL_API reel_status reel_scorer_recommend(const reel_scorer *scorer, const reel_recommend_query *query,
                                            reel_recommendation *items, int *n_items, reel_error *err);
 
-/* The top n for users (n_users,) at once, tiled: movies (n_users, n) dense indices, -1 past the end, and
- * scores (n_users, n) stars. Not to be called from several threads at the same time. */
+/* The top n for users (n_users,) at once, tiled, on all threads: movies (n_users, n) dense indices, -1 past the end,
+ * and scores (n_users, n) stars, NaN past the end; the same lists and scores as of single calls. Of `filter` (NULL =
+ * none) genre_any, years, min_ratings, candidates, include_seen and time count. Not to be called from several
+ * threads at the same time. */
 REEL_API reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, const int32_t *users, int n,
-                                                int32_t *movies, float *scores, reel_error *err);
+                                                const reel_recommend_query *filter, int32_t *movies, float *scores,
+                                                reel_error *err);
 
 typedef enum reel_similarity {
     REEL_SIMILAR_GENRE,   /* cosine of TF-IDF genre vectors (smooth idf, L2), "(no genres listed)" a token */

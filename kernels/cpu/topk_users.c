@@ -82,6 +82,7 @@ struct worker_room {
 struct topk_job {
     const struct topk_users_args *args;
     const struct topk_kernels *kernels;
+    uint32_t *excluded;        /* (n_panels,) bit j = nobody gets the panel's movie j */
     struct worker_room *rooms; /* a worker each */
     size_t wanted;             /* n, or the number of movies where that is less */
     size_t capacity;
@@ -106,20 +107,18 @@ static void pack_users(const struct topk_users_args *args, int64_t first, struct
     }
 }
 
-static void mark_seen(const struct topk_users_args *args, int64_t first, const struct block *block, uint32_t *seen) {
+static void mark_seen(const struct topk_job *job, int64_t first, const struct block *block, uint32_t *seen) {
+    const struct topk_users_args *args = job->args;
     const struct factor_panels *panels = args->panels;
-    memset(seen, 0, sizeof *seen * (size_t)(panels->n_panels * BLOCK_USERS));
-    for (int i = 0; i < block->n; i++) {
+    for (int64_t p = 0; p < panels->n_panels; p++)
+        for (int i = 0; i < BLOCK_USERS; i++) seen[p * BLOCK_USERS + i] = job->excluded[p];
+    for (int i = 0; args->seen_offsets && i < block->n; i++) {
         int64_t row = args->seen_rows[first + i];
         for (int64_t at = args->seen_offsets[row]; at < args->seen_offsets[row + 1]; at++) {
             int32_t position = panels->positions[args->seen_movies[at]];
             seen[position / TOPK_PANEL * BLOCK_USERS + i] |= UINT32_C(1) << position % TOPK_PANEL;
         }
     }
-    int in_last = panels->n_movies % TOPK_PANEL;
-    if (!in_last) return;
-    uint32_t *last = seen + (panels->n_panels - 1) * BLOCK_USERS;
-    for (int i = 0; i < BLOCK_USERS; i++) last[i] |= UINT32_MAX << in_last;
 }
 
 /* Hands the movies in `hits` to a user's selection. */
@@ -160,6 +159,18 @@ static void score_panel(const struct topk_job *job, int64_t p, const struct work
     }
 }
 
+/* Padding and movies that are no candidates. */
+static void fill_excluded(const struct topk_users_args *args, uint32_t *excluded) {
+    const struct factor_panels *panels = args->panels;
+    for (int64_t p = 0; p < panels->n_panels; p++) {
+        excluded[p] = 0;
+        for (int j = 0; j < TOPK_PANEL; j++) {
+            int32_t movie = panels->movies[p * TOPK_PANEL + j];
+            excluded[p] |= (uint32_t)(movie < 0 || (args->candidates && !args->candidates[movie])) << j;
+        }
+    }
+}
+
 static void topk_task(void *arg, int64_t task, int worker) {
     const struct topk_job *job = arg;
     const struct topk_users_args *args = job->args;
@@ -167,7 +178,7 @@ static void topk_task(void *arg, int64_t task, int worker) {
     int64_t first = task * BLOCK_USERS, left = args->n_users - first;
     struct block block = {.n = left < BLOCK_USERS ? (int)left : BLOCK_USERS};
     pack_users(args, first, &block, room->users);
-    mark_seen(args, first, &block, room->seen);
+    mark_seen(job, first, &block, room->seen);
     for (int i = 0; i < BLOCK_USERS; i++) {
         top_n_init(&block.top[i], room->keys + (size_t)i * job->capacity, job->wanted);
         block.floors[i] = block.top[i].floor;
@@ -203,9 +214,12 @@ reel_status cpu_topk_users(struct backend *backend, const struct topk_users_args
     if (args->n > args->panels->n_movies) job.wanted = args->panels->n_movies > 0 ? (size_t)args->panels->n_movies : 1;
     job.capacity = top_n_capacity(job.wanted);
     TRY(MEM_NEW(&job.rooms, n_workers, err));
+    TRY(MEM_RAW(&job.excluded, args->panels->n_panels, err));
+    fill_excluded(args, job.excluded);
     TRY(rooms_new(&job, n_workers, err));
     thread_pool_run(backend->pool, (args->n_users + BLOCK_USERS - 1) / BLOCK_USERS, topk_task, &job);
 cleanup:
     rooms_free(job.rooms, n_workers);
+    mem_free(job.excluded);
     return status;
 }

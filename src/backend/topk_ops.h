@@ -45,8 +45,9 @@ struct topk_users_args {
     const float *user_bias; /* (*,) */
     float mean;
     const int32_t *seen_rows;    /* (n_users,) rows of the CSR below */
-    const int64_t *seen_offsets; /* */
+    const int64_t *seen_offsets; /* NULL = nobody has seen anything */
     const int32_t *seen_movies;  /* movies to leave out */
+    const uint8_t *candidates;   /* (n_movies,) 1 = allowed; NULL = all */
     int n;                       /* >= 1 */
     int32_t *movies;             /* (n_users, n) out, -1 past the end */
     float *scores;               /* (n_users, n) out, NaN past the end */

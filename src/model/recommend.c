@@ -67,7 +67,8 @@ static reel_status check_query(const struct reel_scorer *scorer, const reel_reco
 
 /* ---- selection ---- */
 
-static int movie_passes(const struct reel_dataset *dataset, const reel_recommend_query *query, int32_t movie) {
+int scorer_movie_passes(const struct reel_scorer *scorer, const reel_recommend_query *query, int32_t movie) {
+    const struct reel_dataset *dataset = scorer->dataset;
     if (query->genre_any && !(dataset->movie_genres[movie] & query->genre_any)) return 0;
     int year = dataset->movie_years[movie];
     if (query->year_from && year < query->year_from) return 0;
@@ -77,10 +78,10 @@ static int movie_passes(const struct reel_dataset *dataset, const reel_recommend
     return !query->candidates || query->candidates[movie];
 }
 
-static void select_movies(const struct reel_dataset *dataset, const reel_recommend_query *query, const float *scores,
+static void select_movies(const struct reel_scorer *scorer, const reel_recommend_query *query, const float *scores,
                           struct top_n *top) {
-    for (int32_t m = 0; m < dataset->n_movies; m++)
-        if (scores[m] >= top->floor && movie_passes(dataset, query, m)) top_n_offer(top, scores[m], (uint32_t)m);
+    for (int32_t m = 0; m < scorer->dataset->n_movies; m++)
+        if (scores[m] >= top->floor && scorer_movie_passes(scorer, query, m)) top_n_offer(top, scores[m], (uint32_t)m);
 }
 
 /* ---- why ---- */
@@ -198,7 +199,7 @@ reel_status reel_scorer_recommend(const reel_scorer *scorer, const reel_recommen
     TRY(query_scores(scorer, query, scores, sds, err));
     struct top_n top;
     top_n_init(&top, keys, (size_t)wanted);
-    select_movies(dataset, query, scores, &top);
+    select_movies(scorer, query, scores, &top);
     int found = (int)top_n_finish(&top), n = found > query->offset ? found - query->offset : 0;
     for (int i = 0; i < n; i++) {
         int32_t movie = (int32_t)top_n_rank(keys[query->offset + i]);

@@ -14,10 +14,12 @@ struct many_job {
     int64_t n_users;
     const int32_t *users;
     int n;
-    int wanted;      /* n, or the number of movies where that is less */
-    int32_t *movies; /* (n_users, n) */
-    float *scores;   /* (n_users, n) */
-    int32_t *rows;   /* (WAVE_USERS,) scratch: model users */
+    int wanted;                         /* n, or the number of movies where that is less */
+    int32_t *movies;                    /* (n_users, n) */
+    float *scores;                      /* (n_users, n) */
+    int32_t *rows;                      /* (WAVE_USERS,) scratch: model users */
+    const reel_recommend_query *filter; /* never NULL */
+    uint8_t *candidates;                /* (n_movies,) what the filter lets through */
 };
 
 static reel_status topk_wave(const struct many_job *job, int64_t first, int64_t n_users, reel_error *err) {
@@ -32,8 +34,9 @@ static reel_status topk_wave(const struct many_job *job, int64_t first, int64_t 
                                    .user_bias = scorer->view.user_bias,
                                    .mean = scorer->view.mean,
                                    .seen_rows = job->users + first,
-                                   .seen_offsets = ratings->user_offsets,
+                                   .seen_offsets = job->filter->include_seen ? NULL : ratings->user_offsets,
                                    .seen_movies = ratings->user_movies,
+                                   .candidates = job->candidates,
                                    .n = job->n,
                                    .movies = job->movies + first * job->n,
                                    .scores = job->scores + first * job->n};
@@ -60,13 +63,13 @@ static void loop_task(void *arg, int64_t task, int worker) {
     if (room->status != REEL_OK) return;
     const struct reel_scorer *scorer = many->scorer;
     int64_t at = job->first + task;
-    room->status = scorer_user_scores(scorer, many->users[at], 0, room->scores, room->sds, &room->err);
+    room->status = scorer_user_scores(scorer, many->users[at], many->filter->time, room->scores, room->sds, &room->err);
     if (room->status != REEL_OK) return;
-    scorer_mask_seen(scorer, many->users[at], room->scores);
+    if (!many->filter->include_seen) scorer_mask_seen(scorer, many->users[at], room->scores);
     struct top_n top;
     top_n_init(&top, room->keys, (size_t)many->wanted);
     for (int32_t m = 0; m < scorer->dataset->n_movies; m++)
-        if (room->scores[m] >= top.floor) top_n_offer(&top, room->scores[m], (uint32_t)m);
+        if (room->scores[m] >= top.floor && many->candidates[m]) top_n_offer(&top, room->scores[m], (uint32_t)m);
     int found = (int)top_n_finish(&top);
     for (int i = 0; i < many->n; i++) {
         many->movies[at * many->n + i] = i < found ? (int32_t)top_n_rank(room->keys[i]) : -1;
@@ -115,17 +118,30 @@ static void clip_scores(const struct many_job *job, int64_t first, int64_t n_use
 }
 
 reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, const int32_t *users, int n,
-                                       int32_t *movies, float *scores, reel_error *err) {
+                                       const reel_recommend_query *filter, int32_t *movies, float *scores,
+                                       reel_error *err) {
     reel_status status = REEL_OK;
     int by_operator = scorer->has_panels && scorer->backend->ops->topk_users;
     int32_t n_movies = scorer->dataset->n_movies;
-    struct many_job job = {scorer, n_users, users, n, n < n_movies ? n : n_movies, movies, scores, NULL};
-    if (n_movies == 0) job.wanted = 1;
+    reel_recommend_query none;
+    reel_recommend_query_default(&none);
+    struct many_job job = {.scorer = scorer,
+                           .n_users = n_users,
+                           .users = users,
+                           .n = n,
+                           .wanted = n_movies == 0  ? 1
+                                     : n < n_movies ? n
+                                                    : n_movies,
+                           .movies = movies,
+                           .scores = scores,
+                           .filter = filter ? filter : &none};
     struct loop_room *rooms = NULL;
     if (n < 1 || n_users < 0)
         return error_set(err, REEL_INVALID_ARGUMENT, "n must be >= 1 and n_users >= 0 (found %d and %lld)", n,
                          (long long)n_users);
     TRY(scorer_check_indices("user", n_users, users, 0, scorer->dataset->n_users, err));
+    TRY(MEM_RAW(&job.candidates, n_movies, err));
+    for (int32_t m = 0; m < n_movies; m++) job.candidates[m] = (uint8_t)scorer_movie_passes(scorer, job.filter, m);
     if (by_operator)
         TRY(MEM_RAW(&job.rows, WAVE_USERS, err));
     else
@@ -139,6 +155,7 @@ reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, con
     }
     if (n_users > WAVE_USERS) context_progress(scorer->ctx, "recommend", "users", n_users, n_users, NULL, 0, 1);
 cleanup:
+    mem_free(job.candidates);
     mem_free(job.rows);
     rooms_free(&job, rooms);
     return status;

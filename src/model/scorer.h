@@ -43,6 +43,8 @@ reel_status scorer_user_scores(const struct reel_scorer *scorer, int32_t user, u
 /* The same for a visitor with n ratings of dataset movies. */
 reel_status scorer_visitor_scores(const struct reel_scorer *scorer, int64_t n, const int32_t *movies,
                                   const float *stars, uint32_t time, float *scores, float *sds, reel_error *err);
+/* 1 if the filters of a query let this movie through. */
+int scorer_movie_passes(const struct reel_scorer *scorer, const reel_recommend_query *query, int32_t movie);
 /* Takes the movies that a user rated out of the running. */
 void scorer_mask_seen(const struct reel_scorer *scorer, int32_t user, float *scores);
 /* INVALID_ARGUMENT for users (n,) or movies outside of lowest..n-1. */

@@ -191,7 +191,7 @@ static void many_equals_single(void) {
                 int32_t *movies = calloc((size_t)(USERS * 2 * n), sizeof *movies);
                 float *scores = calloc((size_t)(USERS * 2 * n), sizeof *scores);
                 reel_error err;
-                REQUIRE_OK(reel_scorer_recommend_many(scorer, USERS * 2, users, n, movies, scores, &err), err);
+                REQUIRE_OK(reel_scorer_recommend_many(scorer, USERS * 2, users, n, NULL, movies, scores, &err), err);
                 for (int u = 0; u < USERS * 2; u++) {
                     reel_recommendation items[MOVIES];
                     reel_recommend_query query;
@@ -207,6 +207,31 @@ static void many_equals_single(void) {
                 reel_scorer_free(scorer);
                 reel_context_free(ctx);
             }
+}
+
+static void many_obeys_filters(void) {
+    const reel_model *models[] = {bench.svd, bench.bias};
+    uint8_t candidates[MOVIES];
+    for (int m = 0; m < MOVIES; m++) candidates[m] = (uint8_t)(m % 3 != 0);
+    for (int kind = 0; kind < 4; kind++) {
+        reel_scorer *scorer = bind(bench.ctx, &bench.planted.dataset, models[kind % 2]);
+        reel_recommend_query query;
+        reel_recommend_query_default(&query);
+        query.n = 12, query.genre_any = 7, query.candidates = candidates, query.include_seen = kind / 2;
+        query.min_ratings = 20, query.year_from = 1955;
+        int32_t users[] = {5, 9, 100}, movies[3 * 12];
+        float scores[3 * 12];
+        reel_error err;
+        REQUIRE_OK(reel_scorer_recommend_many(scorer, 3, users, 12, &query, movies, scores, &err), err);
+        for (int u = 0; u < 3; u++) {
+            reel_recommendation items[12];
+            query.user = users[u];
+            int n = recommend(scorer, &query, items);
+            CHECK(n > 0);
+            for (int i = 0; i < 12; i++) CHECK_INT(movies[u * 12 + i], i < n ? items[i].movie : -1);
+        }
+        reel_scorer_free(scorer);
+    }
 }
 
 static void predict_many_equals_predict(void) {
@@ -261,7 +286,7 @@ static void binds_by_ids(void) {
         int32_t users[] = {0, 1, 2, 3}, movies[4 * 9];
         float scores[4 * 9];
         reel_error err;
-        REQUIRE_OK(reel_scorer_recommend_many(scorer, 4, users, 9, movies, scores, &err), err);
+        REQUIRE_OK(reel_scorer_recommend_many(scorer, 4, users, 9, NULL, movies, scores, &err), err);
         for (int u = 0; u < 4; u++) {
             reel_recommend_query query;
             reel_recommendation items[9];
@@ -295,7 +320,7 @@ static void someone_who_saw_everything(void) {
     int32_t user = 0, out[3];
     float scores[3];
     reel_error err;
-    REQUIRE_OK(reel_scorer_recommend_many(scorer, 1, &user, 3, out, scores, &err), err);
+    REQUIRE_OK(reel_scorer_recommend_many(scorer, 1, &user, 3, NULL, out, scores, &err), err);
     CHECK(out[0] == -1 && out[2] == -1 && isnan(scores[0]));
     reel_scorer_free(scorer);
 }
@@ -413,12 +438,12 @@ static void refuses_bad_queries(void) {
     int32_t user = USERS, out[2];
     float scores[2];
     reel_error err;
-    CHECK_INT(reel_scorer_recommend_many(scorer, 1, &user, 1, out, scores, &err), REEL_INVALID_ARGUMENT);
+    CHECK_INT(reel_scorer_recommend_many(scorer, 1, &user, 1, NULL, out, scores, &err), REEL_INVALID_ARGUMENT);
     user = 0;
-    CHECK_INT(reel_scorer_recommend_many(scorer, 1, &user, 0, out, scores, &err), REEL_INVALID_ARGUMENT);
-    REQUIRE_OK(reel_scorer_recommend_many(scorer, 0, NULL, 1, NULL, NULL, &err), err);
+    CHECK_INT(reel_scorer_recommend_many(scorer, 1, &user, 0, NULL, out, scores, &err), REEL_INVALID_ARGUMENT);
+    REQUIRE_OK(reel_scorer_recommend_many(scorer, 0, NULL, 1, NULL, NULL, NULL, &err), err);
     reel_context_cancel(bench.ctx);
-    CHECK_INT(reel_scorer_recommend_many(scorer, 1, &user, 1, out, scores, &err), REEL_CANCELLED);
+    CHECK_INT(reel_scorer_recommend_many(scorer, 1, &user, 1, NULL, out, scores, &err), REEL_CANCELLED);
     reel_context_resume(bench.ctx);
     reel_scorer_free(scorer);
 }
@@ -429,6 +454,7 @@ int main(void) {
     RUN(pages_make_one_long_list);
     RUN(filters);
     RUN(many_equals_single);
+    RUN(many_obeys_filters);
     RUN(predict_many_equals_predict);
     RUN(binds_by_ids);
     RUN(someone_who_saw_everything);
