@@ -5,6 +5,9 @@
 #define CLI_COMMANDS(X)                                                     \
     X(import, "read MovieLens data or any CSV of ratings into a dataset")   \
     X(gen, "write a synthetic twin of a MovieLens set, with a known truth") \
+    X(predict, "scores of (user, movie) pairs, in bulk")                    \
+    X(recommend, "the best unseen movies of users, old and new")            \
+    X(similar, "the movies most like one")                                  \
     X(info, "describe a dataset or model file")                             \
     X(verify, "check a dataset or model file in full, hashes included")     \
     X(train, "fit a model and save it")                                     \
