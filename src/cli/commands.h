@@ -2,19 +2,20 @@
 #ifndef CLI_COMMANDS_H
 #define CLI_COMMANDS_H
 
-#define CLI_COMMANDS(X)                                                     \
-    X(import, "read MovieLens data or any CSV of ratings into a dataset")   \
-    X(gen, "write a synthetic twin of a MovieLens set, with a known truth") \
-    X(predict, "scores of (user, movie) pairs, in bulk")                    \
-    X(recommend, "the best unseen movies of users, old and new")            \
-    X(similar, "the movies most like one")                                  \
-    X(info, "describe a dataset or model file")                             \
-    X(verify, "check a dataset or model file in full, hashes included")     \
-    X(train, "fit a model and save it")                                     \
-    X(cv, "cross-validate an algorithm")                                    \
-    X(compare, "rank several models on the same folds")                     \
-    X(eval, "measure a saved model on a file of ratings")                   \
-    X(split, "write folds as CSV files")                                    \
+#define CLI_COMMANDS(X)                                                            \
+    X(import, "read MovieLens data or any CSV of ratings into a dataset")          \
+    X(gen, "write a synthetic twin of a MovieLens set, with a known truth")        \
+    X(predict, "scores of (user, movie) pairs, in bulk")                           \
+    X(recommend, "the best unseen movies of users, old and new")                   \
+    X(similar, "the movies most like one")                                         \
+    X(explore, "report on movies, votes and ratings: text, JSON, HTML with plots") \
+    X(info, "describe a dataset or model file")                                    \
+    X(verify, "check a dataset or model file in full, hashes included")            \
+    X(train, "fit a model and save it")                                            \
+    X(cv, "cross-validate an algorithm")                                           \
+    X(compare, "rank several models on the same folds")                            \
+    X(eval, "measure a saved model on a file of ratings")                          \
+    X(split, "write folds as CSV files")                                           \
     X(doctor, "what this machine and build offer, and what to install")
 
 #endif

@@ -136,12 +136,15 @@ static reel_status bind_metadata(struct reel_dataset *ds, reel_error *err) {
     return metadata_int(ds, "scale.max", ds->ratings.scale_min, 10, &ds->ratings.scale_max, err);
 }
 
-reel_status reel_dataset_open(reel_context *ctx, const char *path, reel_dataset **out, reel_error *err) {
-    reel_status status = REEL_OK;
+reel_status dataset_of_set(reel_context *ctx, struct tensor_set *set, reel_dataset **out, reel_error *err) {
     struct reel_dataset *ds = NULL;
     *out = NULL;
-    TRY(MEM_NEW(&ds, 1, err));
-    TRY(tensor_file_open(path, "reel-dataset", &ds->set, err));
+    reel_status status = MEM_NEW(&ds, 1, err);
+    if (status != REEL_OK) {
+        tensor_set_free(set);
+        return status;
+    }
+    ds->set = set;
     TRY(bind_metadata(ds, err));
     TRY(bind_counts(ds, err));
     TRY(bind_ratings(ds, err));
@@ -154,6 +157,13 @@ reel_status reel_dataset_open(reel_context *ctx, const char *path, reel_dataset 
 cleanup:
     reel_dataset_free(ds);
     return status;
+}
+
+reel_status reel_dataset_open(reel_context *ctx, const char *path, reel_dataset **out, reel_error *err) {
+    struct tensor_set *set;
+    *out = NULL;
+    TRY_RETURN(tensor_file_open(path, "reel-dataset", &set, err));
+    return dataset_of_set(ctx, set, out, err);
 }
 
 void reel_dataset_free(reel_dataset *dataset) {

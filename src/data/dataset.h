@@ -71,6 +71,9 @@ static inline const char *text_at(const struct text_column *column, int64_t inde
     return column->text + column->offsets[index];
 }
 
+/* Binds and checks a tensor set as a dataset (see above); the set is the dataset's from then on, or freed after a
+ * failure. Tensors it borrows must live as long. CORRUPT, NO_MEMORY. */
+reel_status dataset_of_set(reel_context *ctx, struct tensor_set *set, reel_dataset **out, reel_error *err);
 /* Reads a CSV of ratings (header, userId,movieId,rating[,timestamp], or a headerless u.data / `::` file)
  * as test pairs; ids the dataset lacks become -1. BAD_INPUT with file and line. */
 reel_status dataset_read_pairs(reel_context *ctx, const struct reel_dataset *dataset, const char *path,

@@ -39,29 +39,49 @@ static void details_end(struct strbuf *out) {
     html_details_end(out);
 }
 
-/* One row of the table of spreads: name, min, max, mean, median, std. */
-static void spread_row(struct strbuf *out, const char *name, const struct spread *spread, int digits) {
-    html_row_begin(out);
-    html_cell(out, name);
-    if (spread->n) {
-        html_number(out, "%.*f", digits, spread->min);
-        html_number(out, "%.*f", digits, spread->max);
-        html_number(out, "%.2f", spread->mean);
-        html_number(out, "%.*f", spread->median > floor(spread->median) && !digits ? 1 : digits, spread->median);
-        html_number(out, "%.2f", spread->std);
-    } else {
-        for (int i = 0; i < 5; i++) html_number(out, "-");
-    }
-    html_row_end(out);
+/* A card of figures: a row a spread, or, where the card is narrow, a column. */
+struct named_spread {
+    const char *name;
+    const struct spread *spread;
+    int digits; /* of values that may be whole */
+};
+
+static void spread_cell(struct strbuf *out, const struct named_spread *row, int figure) {
+    const struct spread *s = row->spread;
+    const double values[5] = {s->min, s->max, s->mean, s->median, s->std};
+    int halved = figure == 3 && s->median > floor(s->median), digits = figure == 2 || figure == 4 ? 2 : row->digits;
+    if (s->n)
+        html_number(out, "%.*f", halved && digits == 0 ? 1 : digits, values[figure]);
+    else
+        html_number(out, "-");
 }
 
-static void spread_table_begin(struct strbuf *out, const char *caption) {
+static void spread_rows(struct strbuf *out, const char *caption, const struct named_spread *rows, int n) {
     static const char *const headers[6] = {"", "min", "max", "mean", "median", "std"};
-    html_card_begin(out, caption, NULL, 1);
+    html_card_begin(out, caption, NULL, HTML_FULL);
     html_table_begin(out, caption, headers, 6, 0x3e);
+    for (int i = 0; i < n; i++) {
+        html_row_begin(out);
+        html_cell(out, rows[i].name);
+        for (int figure = 0; figure < 5; figure++) spread_cell(out, &rows[i], figure);
+        html_row_end(out);
+    }
+    html_table_end(out);
+    html_card_end(out);
 }
 
-static void spread_table_end(struct strbuf *out) {
+static void spread_columns(struct strbuf *out, const char *caption, const struct named_spread columns[2]) {
+    static const char *const figures[5] = {"min", "max", "mean", "median", "std"};
+    const char *headers[3] = {"", columns[0].name, columns[1].name};
+    html_card_begin(out, caption, NULL, HTML_NARROW);
+    html_table_begin(out, caption, headers, 3, 6);
+    for (int figure = 0; figure < 5; figure++) {
+        html_row_begin(out);
+        html_cell(out, figures[figure]);
+        spread_cell(out, &columns[0], figure);
+        spread_cell(out, &columns[1], figure);
+        html_row_end(out);
+    }
     html_table_end(out);
     html_card_end(out);
 }
@@ -80,7 +100,7 @@ static void stars_card(struct strbuf *out, const struct rating_facts *ratings) {
                             .title = "Ratings by stars",
                             .description = "Bars: the share of each rating from half a star to five stars.",
                             .x_label = "stars"};
-    html_card_begin(out, "Ratings by stars", NULL, 0);
+    html_card_begin(out, "Ratings by stars", NULL, HTML_NARROW);
     svg_columns(out, &plot, bars, ratings->spread.n ? 10 : 0);
     details_begin(out, "Ratings by stars", "stars", "ratings");
     for (int i = 0; i < 10; i++) details_row(out, labels[i].text, ratings->histogram[i + 1]);
@@ -109,38 +129,55 @@ static void months_table(struct strbuf *out, const struct rating_facts *ratings)
     html_details_end(out);
 }
 
-static void time_card(struct strbuf *out, const struct rating_facts *ratings) {
+/* Both lines over the months: how many ratings, and their mean where there are enough. */
+static void time_cards(struct strbuf *out, const struct rating_facts *ratings) {
+    enum { ENOUGH = 10 };
     size_t n = (size_t)ratings->n_months;
-    double *x = malloc((n + 1) * sizeof *x), *y = malloc((n + 1) * sizeof *y);
-    struct svg_plot plot = {.id = "months",
-                            .title = "Ratings over time",
-                            .description = "A line: how many ratings were given in each month.",
-                            .y_label = "ratings a month",
-                            .plain_x = 1};
-    html_card_begin(out, "Ratings over time", NULL, 0);
-    if (!x || !y) out->failed = 1;
-    for (size_t i = 0; x && y && i < n; i++) {
-        x[i] = ratings->months[i].year + (ratings->months[i].month - 1) / 12.0;
-        y[i] = (double)ratings->months[i].n;
+    double *x = malloc((n + 1) * sizeof *x), *y = malloc((n + 1) * sizeof *y), *means = malloc((n + 1) * sizeof *means);
+    struct svg_plot counts = {.id = "months",
+                              .title = "Ratings over time",
+                              .description = "A line: how many ratings were given in each month.",
+                              .y_label = "ratings a month",
+                              .plain_x = 1};
+    struct svg_plot mean = {.id = "means",
+                            .title = "Mean rating over time",
+                            .description = "A line: the mean rating of each month.",
+                            .y_label = "stars",
+                            .plain_x = 1,
+                            .y_low = 1.0,
+                            .y_high = 5.0};
+    if (x && y && means) {
+        for (size_t i = 0; i < n; i++) {
+            const struct month_fact *month = &ratings->months[i];
+            x[i] = month->year + (month->month - 1) / 12.0;
+            y[i] = (double)month->n;
+            means[i] = month->n >= ENOUGH ? month->mean : (double)NAN;
+        }
+        html_card_begin(out, counts.title, NULL, HTML_NARROW);
+        svg_line(out, &counts, x, y, ratings->n_months);
+        months_table(out, ratings);
+        html_card_end(out);
+        html_card_begin(out, mean.title, "Months with at least 10 ratings.", HTML_NARROW);
+        svg_line(out, &mean, x, means, ratings->n_months);
+        html_card_end(out);
+    } else {
+        out->failed = 1;
     }
-    if (x && y) svg_line(out, &plot, x, y, ratings->n_months);
-    months_table(out, ratings);
-    html_card_end(out);
     free(x);
     free(y);
+    free(means);
 }
 
 static void ratings_section(struct strbuf *out, const struct explore_facts *facts) {
+    const struct named_spread rows[] = {{"stars", &facts->ratings.spread, 1},
+                                        {"votes a user", &facts->users.votes.votes.spread, 0},
+                                        {"votes a movie", &facts->movies.votes.votes.spread, 0},
+                                        {"mean of a user", &facts->users.votes.means, 2},
+                                        {"mean of a movie", &facts->movies.votes.means, 2}};
     html_section_begin(out, "ratings", "Ratings");
     stars_card(out, &facts->ratings);
-    time_card(out, &facts->ratings);
-    spread_table_begin(out, "Where ratings and votes lie");
-    spread_row(out, "stars", &facts->ratings.spread, 1);
-    spread_row(out, "votes a user", &facts->users.votes.votes.spread, 0);
-    spread_row(out, "votes a movie", &facts->movies.votes.votes.spread, 0);
-    spread_row(out, "mean of a user", &facts->users.votes.means, 2);
-    spread_row(out, "mean of a movie", &facts->movies.votes.means, 2);
-    spread_table_end(out);
+    time_cards(out, &facts->ratings);
+    spread_rows(out, "Where ratings and votes lie", rows, 5);
     html_section_end(out);
 }
 
@@ -151,7 +188,7 @@ static void votes_card(struct strbuf *out, const struct svg_plot *plot, const st
     double *x = malloc((n + 1) * sizeof *x), *y = malloc((n + 1) * sizeof *y);
     struct vote_bin bins[VOTE_BINS];
     int n_bins = explore_vote_bins(votes, bins);
-    html_card_begin(out, plot->title, "Both axes are logarithmic.", 0);
+    html_card_begin(out, plot->title, "Both axes are logarithmic.", HTML_NARROW);
     if (!x || !y) out->failed = 1;
     for (size_t i = 0; x && y && i < n; i++) {
         x[i] = (double)votes->values[i].value;
@@ -171,16 +208,18 @@ static void votes_card(struct strbuf *out, const struct svg_plot *plot, const st
 }
 
 static void ranking_card(struct strbuf *out, const char *title, const char *note, const struct ranked *entries, int n) {
-    static const char *const headers[4] = {"", "id", "votes", "mean"};
+    static const char *const headers[4] = {"title", "id", "votes", "mean"}, *const user_headers[3] = {"user", "votes",
+                                                                                                      "mean"};
     if (n == 0) return;
-    html_card_begin(out, title, note, 0);
-    html_table_begin(out, title, headers, 4, 0xe);
+    int titles = entries[0].title != NULL;
+    html_card_begin(out, title, note, HTML_NARROW);
+    html_table_begin(out, title, titles ? headers : user_headers, titles ? 4 : 3, titles ? 0xe : 6);
     for (int i = 0; i < n; i++) {
-        struct shown user;
-        snprintf(user.text, sizeof user.text, "user %d", (int)entries[i].id);
         html_row_begin(out);
-        html_cell(out, entries[i].title ? entries[i].title : user.text);
-        html_number(out, "%d", (int)entries[i].id);
+        struct shown id;
+        snprintf(id.text, sizeof id.text, "%d", (int)entries[i].id);
+        html_cell(out, titles ? entries[i].title : id.text);
+        if (titles) html_number(out, "%s", id.text);
         html_number(out, "%s", text_thousands(entries[i].votes).text);
         html_number(out, "%.3f", entries[i].mean);
         html_row_end(out);
@@ -241,7 +280,7 @@ static void genres_card(struct strbuf *out, const struct movie_facts *movies) {
     struct svg_plot plot = {.id = "genres",
                             .title = "Movies by genre",
                             .description = "Bars: how many movies have each genre, most frequent first."};
-    html_card_begin(out, "Movies by genre", "A movie counts once in each of its genres.", 0);
+    html_card_begin(out, "Movies by genre", "A movie counts once in each of its genres.", HTML_NARROW);
     svg_rows(out, &plot, bars, n);
     details_begin(out, "Movies by genre", "genre", "movies");
     for (int i = 0; i < n; i++) details_row(out, movies->genres[i].name, movies->genres[i].movies);
@@ -263,7 +302,7 @@ static void genres_each_card(struct strbuf *out, const struct movie_facts *movie
                             .title = "Movies by number of genres",
                             .description = "Bars: the share of movies with one genre, two genres and so on.",
                             .x_label = "genres"};
-    html_card_begin(out, "Movies by number of genres", NULL, 0);
+    html_card_begin(out, "Movies by number of genres", NULL, HTML_NARROW);
     svg_columns(out, &plot, bars, n);
     details_begin(out, "Movies by number of genres", "genres", "movies");
     for (int i = 0; i < n; i++) details_row(out, labels[i].text, each->values[i].count);
@@ -281,7 +320,7 @@ static void years_card(struct strbuf *out, const struct movie_facts *movies) {
                             .description = "Bars: how many movies came out in each year.",
                             .y_label = "movies",
                             .plain_x = 1};
-    html_card_begin(out, "Movies by year", NULL, 0);
+    html_card_begin(out, "Movies by year", NULL, HTML_NARROW);
     if (!counts) out->failed = 1;
     for (int64_t i = 0; counts && i < years->n; i++)
         counts[years->values[i].value - first] = (double)years->values[i].count;
@@ -333,7 +372,7 @@ static void pairs_card(struct strbuf *out, const struct movie_facts *movies) {
     char note[160];
     snprintf(note, sizeof note, "%s distinct pairs, %s occurrences. The scale is the square root of the number.",
              text_thousands(movies->n_pairs).text, text_thousands(movies->n_pair_occurrences).text);
-    html_card_begin(out, "Genres that go together", note, 1);
+    html_card_begin(out, "Genres that go together", note, HTML_WIDE);
     heat_map(out, movies);
     details_begin(out, "Genre pairs", "pair", "movies");
     for (int64_t i = 0; i < movies->n_pairs; i++) {
@@ -350,15 +389,14 @@ static void pairs_card(struct strbuf *out, const struct movie_facts *movies) {
 
 static void movies_section(struct strbuf *out, const struct explore_facts *facts) {
     const struct movie_facts *movies = &facts->movies;
+    const struct named_spread spreads[2] = {{"genres a movie", &movies->genres_each.spread, 0},
+                                            {"year", &movies->years.spread, 0}};
     html_section_begin(out, "movies", "Movies");
-    genres_card(out, movies);
-    pairs_card(out, movies);
     years_card(out, movies);
     genres_each_card(out, movies);
-    spread_table_begin(out, "Where genres and years lie");
-    spread_row(out, "genres a movie", &movies->genres_each.spread, 0);
-    spread_row(out, "year", &movies->years.spread, 0);
-    spread_table_end(out);
+    spread_columns(out, "Where genres and years lie", spreads);
+    genres_card(out, movies);
+    pairs_card(out, movies);
     html_section_end(out);
 }
 
@@ -384,7 +422,7 @@ static void key_figures(struct strbuf *out, const struct explore_facts *facts) {
         figures[n++] = (struct html_figure){"density", density.text};
     }
     if (facts->movies.n_placeholders) figures[n++] = (struct html_figure){"without a movie row", placeholders.text};
-    figures[n++] = (struct html_figure){"titles without a year", yearless.text};
+    figures[n++] = (struct html_figure){"without a year", yearless.text};
     html_figures(out, figures, n);
 }
 

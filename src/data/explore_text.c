@@ -48,7 +48,7 @@ static void spread_line(struct strbuf *out, const char *name, const struct sprea
 static void bar_line(struct strbuf *out, const char *label, int width, int64_t count, int64_t total, int64_t largest) {
     double share = total ? (double)count / (double)total : 0.0;
     text_fit(out, label, width, 1);
-    strbuf_printf(out, "%12s %6.2f %%  ", text_thousands(count).text, 100.0 * share);
+    strbuf_printf(out, "%12s %6.2f %%%s", text_thousands(count).text, 100.0 * share, count ? "  " : "");
     text_bar(out, largest ? (double)count / (double)largest : 0.0, WIDTH - width - 24);
     strbuf_puts(out, "\n");
 }
@@ -101,14 +101,14 @@ static void years(struct strbuf *out, const struct movie_facts *movies) {
 /* Columns of "Drama_Romance 2573", ranked downwards. */
 static void genre_pairs(struct strbuf *out, const struct movie_facts *movies) {
     int name_width = 8;
+    int count_width = 1 + snprintf(NULL, 0, "%lld", movies->n_pairs ? (long long)movies->pairs[0].movies : 0);
     for (int64_t i = 0; i < movies->n_pairs; i++) {
         int width = text_width(movies->genre_names[movies->pairs[i].first]) + 1 +
                     text_width(movies->genre_names[movies->pairs[i].second]);
         name_width = width > name_width ? width : name_width;
     }
-    if (name_width > WIDTH - 8) name_width = WIDTH - 8;
-    int64_t columns = (WIDTH + 2) / (name_width + 8);
-    if (columns < 1) columns = 1;
+    if (name_width > WIDTH - count_width) name_width = WIDTH - count_width;
+    int64_t columns = (WIDTH + 1) / (name_width + count_width + 1);
     int64_t rows = (movies->n_pairs + columns - 1) / columns;
     subheading(out, "Genre pairs");
     strbuf_printf(out, "%s distinct pairs, ", text_thousands(movies->n_pairs).text);
@@ -118,10 +118,10 @@ static void genre_pairs(struct strbuf *out, const struct movie_facts *movies) {
             struct strbuf name = {0};
             strbuf_printf(&name, "%s_%s", movies->genre_names[movies->pairs[at].first],
                           movies->genre_names[movies->pairs[at].second]);
-            if (at > row) strbuf_puts(out, "  ");
+            if (at > row) strbuf_puts(out, " ");
             if (name.failed) out->failed = 1;
             if (!name.failed) text_fit(out, name.data, name_width, 1);
-            strbuf_printf(out, "%6lld", (long long)movies->pairs[at].movies);
+            strbuf_printf(out, "%*lld", count_width, (long long)movies->pairs[at].movies);
             strbuf_free(&name);
         }
         strbuf_puts(out, "\n");
@@ -152,13 +152,14 @@ static void ranked_lines(struct strbuf *out, const char *title, const struct ran
     if (n == 0) return;
     strbuf_puts(out, "\n");
     text_fit(out, title, 50, 1);
-    strbuf_printf(out, "%10s%10s%10s\n", "id", "votes", "mean");
+    strbuf_printf(out, "%10s%10s%10s\n", entries[0].title ? "id" : "", "votes", "mean");
     for (int i = 0; i < n; i++) {
-        char user[32];
+        char user[32], id[16];
         snprintf(user, sizeof user, "user %d", (int)entries[i].id);
+        snprintf(id, sizeof id, "%d", (int)entries[i].id);
         strbuf_puts(out, "  ");
         text_fit(out, entries[i].title ? entries[i].title : user, 48, 1);
-        strbuf_printf(out, "%10d%10s%10.4f\n", (int)entries[i].id, text_thousands(entries[i].votes).text,
+        strbuf_printf(out, "%10s%10s%10.4f\n", entries[i].title ? id : "", text_thousands(entries[i].votes).text,
                       entries[i].mean);
     }
 }
@@ -250,15 +251,13 @@ static int64_t year_of_months(const struct rating_facts *ratings, int64_t at, in
 
 static void ratings_over_time(struct strbuf *out, const struct rating_facts *ratings) {
     if (ratings->n_months == 0) return;
-    int64_t counts[12], n, top_year = 0, top_month = 0;
+    int64_t counts[12], n, top_year = 0;
     double mean;
     for (int64_t i = 0; i < ratings->n_months;) {
         i = year_of_months(ratings, i, counts, &n, &mean);
         top_year = n > top_year ? n : top_year;
     }
-    for (int64_t i = 0; i < ratings->n_months; i++)
-        top_month = ratings->months[i].n > top_month ? ratings->months[i].n : top_month;
-    subheading(out, "Ratings over time (UTC; heights are the months January to December)");
+    subheading(out, "Ratings over time (UTC; small columns: the months of each year)");
     strbuf_printf(out, "%-8s%13s%8s  %-12s\n", "year", "ratings", "mean", "JFMAMJJASOND");
     for (int64_t i = 0; i < ratings->n_months;) {
         strbuf_printf(out, "%-8d", (int)ratings->months[i].year);
@@ -268,7 +267,9 @@ static void ratings_over_time(struct strbuf *out, const struct rating_facts *rat
             strbuf_printf(out, "%8.2f  ", mean);
         else
             strbuf_printf(out, "%8s  ", "-");
-        for (int m = 0; m < 12; m++) text_spark(out, (double)counts[m] / (double)top_month);
+        int64_t top_month = 0;
+        for (int m = 0; m < 12; m++) top_month = counts[m] > top_month ? counts[m] : top_month;
+        for (int m = 0; m < 12; m++) text_spark(out, top_month ? (double)counts[m] / (double)top_month : 0.0);
         strbuf_puts(out, "  ");
         text_bar(out, (double)n / (double)top_year, WIDTH - 45);
         strbuf_puts(out, "\n");

@@ -25,16 +25,15 @@ static const char style[] =
     "footer{padding-top:24px;padding-bottom:32px}\n"
     "dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(132px,1fr));gap:12px;margin:20px 0 0}\n"
     "dl div,article{background:var(--card);border:1px solid var(--grid);border-radius:8px}\n"
-    "dl div{padding:10px 14px;display:flex;flex-direction:column-reverse}\n"
+    "dl div{padding:10px 14px;display:flex;flex-direction:column-reverse;justify-content:flex-end}\n"
     "dt{color:var(--soft);font-size:.8125rem}\n"
     "dd{margin:0;font-size:1.25rem;font-weight:600;font-variant-numeric:tabular-nums}\n"
-    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr));gap:12px;"
-    "align-items:start}\n"
+    ".cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr));gap:12px}\n"
     "article{padding:14px 16px;min-width:0}\n"
-    "@media (min-width:740px){.wide{grid-column:span 2}}\n"
+    "@media (min-width:740px){.wide{grid-column:span 2}}\n.full{grid-column:1/-1}\n"
     ".scroll{overflow-x:auto;margin-top:10px}\n"
     ".plot{display:block;width:100%;max-width:460px;height:auto;margin:0 auto;font-size:11px}\n"
-    ".wide .plot{max-width:600px;min-width:400px}\n"
+    ".wide .plot{max-width:520px;min-width:400px}\n"
     ".plot text{fill:var(--soft)}\n"
     ".plot .value{fill:var(--ink);font-size:10px}\n"
     ".mid{text-anchor:middle}.end{text-anchor:end}.start{text-anchor:start}\n"
@@ -119,8 +118,9 @@ void html_section_end(struct strbuf *out) {
     strbuf_puts(out, "</div>\n</section>\n");
 }
 
-void html_card_begin(struct strbuf *out, const char *title, const char *note, int wide) {
-    strbuf_printf(out, "<article%s>", wide ? " class=\"wide\"" : "");
+void html_card_begin(struct strbuf *out, const char *title, const char *note, enum html_width width) {
+    static const char *const classes[] = {"", " class=\"wide\"", " class=\"full\""};
+    strbuf_printf(out, "<article%s>", classes[width]);
     element(out, "h3", "", title);
     if (note) element(out, "p", " class=\"note\"", note);
     strbuf_puts(out, "\n<div class=\"scroll\">\n");

@@ -21,8 +21,9 @@ void html_figures(struct strbuf *out, const struct html_figure *figures, int n);
 /* A section is a heading over a grid of cards. */
 void html_section_begin(struct strbuf *out, const char *id, const char *title);
 void html_section_end(struct strbuf *out);
-/* A card holds one plot or table; `wide` = 1 lets it take two columns. `note` may be NULL. */
-void html_card_begin(struct strbuf *out, const char *title, const char *note, int wide);
+/* A card holds one plot or table. `note` may be NULL. */
+enum html_width { HTML_NARROW, HTML_WIDE, HTML_FULL }; /* one column, two, the whole row */
+void html_card_begin(struct strbuf *out, const char *title, const char *note, enum html_width width);
 void html_card_end(struct strbuf *out);
 /* Between these, what a reader opens to see the figures behind a plot. */
 void html_details_begin(struct strbuf *out, const char *summary);

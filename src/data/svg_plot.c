@@ -228,10 +228,12 @@ void svg_line(struct strbuf *out, const struct svg_plot *plot, const double *x, 
         empty_plot(out, plot);
         return;
     }
+    int fixed = plot->y_high > plot->y_low;
     struct svg_axis across = svg_axis_exact(x[0], x[n - 1], LEFT, WIDTH - RIGHT), up = y_from_zero(y, n);
+    if (fixed) up = svg_axis_exact(plot->y_low, plot->y_high, HEIGHT - BOTTOM, TOP + 6);
     plot_begin(out, plot, WIDTH, HEIGHT);
     draw_y_axis(out, plot, &up);
-    for (int area = 1; area >= 0; area--)
+    for (int area = !fixed; area >= 0; area--)
         for (int64_t i = 0; i < n;) i = isnan(y[i]) ? i + 1 : add_run(out, x, y, n, i, &across, &up, area);
     draw_x_axis(out, plot, &across);
     plot_end(out);

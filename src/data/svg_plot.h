@@ -15,6 +15,7 @@ struct svg_plot {
     const char *x_label, *y_label; /* of the axes, NULL = none */
     int log_x, log_y;              /* logarithmic axes (scatter) */
     int plain_x;                   /* write numbers on the x axis plainly: years */
+    double y_low, y_high;          /* y axis of a line, where y_high > y_low; else from zero, the area filled */
 };
 
 struct svg_bar {
@@ -33,7 +34,7 @@ void svg_histogram(struct strbuf *out, const struct svg_plot *plot, double first
 /* Points (n,); on a logarithmic axis those that are not positive are left out. Points that would cover each
  * other at half a pixel are drawn once. */
 void svg_scatter(struct strbuf *out, const struct svg_plot *plot, const double *x, const double *y, int64_t n);
-/* A line through (x, y) (n,), x ascending, from zero upwards with its area filled; a y that is NaN makes a gap. */
+/* A line through (x, y) (n,), x ascending; a y that is NaN makes a gap. */
 void svg_line(struct strbuf *out, const struct svg_plot *plot, const double *x, const double *y, int64_t n);
 /* values (n_rows, n_columns) >= 0 by colour, darker (lighter on dark pages) for more, on a square-root scale;
  * NaN leaves a cell out. */
