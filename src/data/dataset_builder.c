@@ -289,6 +289,7 @@ static reel_status add_metadata(struct builder *builder, const char *fingerprint
     TRY_RETURN(tensor_set_put(set, "version", "1", err));
     TRY_RETURN(tensor_set_put(set, "source.format", source_kind_name(builder->kind), err));
     TRY_RETURN(tensor_set_putf(set, "n_placeholders", err, "%" PRId64, builder->build->n_placeholders));
+    if (!seen) seen = 1u << 1 | 1u << 10;
     TRY_RETURN(tensor_set_putf(set, "scale.min", err, "%d", __builtin_ctz(seen)));
     TRY_RETURN(tensor_set_putf(set, "scale.max", err, "%d", 31 - __builtin_clz(seen)));
     return tensor_set_put(set, "fingerprint", fingerprint, err);
@@ -328,7 +329,7 @@ static void report_counts(const struct builder *builder, reel_import_report *rep
     report->n_bad_lines = builder->bad.count;
     report->n_duplicates = builder->n_duplicates;
     report->n_placeholders = build->n_placeholders;
-    report->source_bytes = (int64_t)part(builder, PART_RATINGS)->size;
+    report->source_bytes = (int64_t)builder->source->files[PART_RATINGS].size;
 }
 
 static void log_skipped(const struct builder *builder) {
@@ -338,21 +339,33 @@ static void log_skipped(const struct builder *builder) {
                     skipped);
 }
 
+/* *first_bad as from rating_reader_read. A source without a ratings file has movies alone. */
+static reel_status read_ratings(struct builder *builder, reel_error *first_bad, reel_error *err) {
+    const struct text_file *file = part(builder, PART_RATINGS);
+    struct raw_ratings *raw = &builder->build->raw;
+    struct rating_format format;
+    *first_bad = (reel_error){.status = REEL_OK};
+    if (!file) {
+        *raw = (struct raw_ratings){.ascending = 1};
+        TRY_RETURN(MEM_RAW(&raw->users, 0, err));
+        TRY_RETURN(MEM_RAW(&raw->movies, 0, err));
+        TRY_RETURN(MEM_RAW(&raw->ratings, 0, err));
+        return MEM_RAW(&raw->times, 0, err);
+    }
+    TRY_RETURN(find_format(builder, &format, err));
+    TRY_RETURN(rating_reader_read(builder->ctx, file, &format, &builder->bad, raw, first_bad, err));
+    if (raw->n > 0) return REEL_OK;
+    if (first_bad->status == REEL_OK) return error_set(err, REEL_BAD_INPUT, "%s: the file has no ratings", file->name);
+    if (err) *err = *first_bad;
+    return first_bad->status;
+}
+
 reel_status dataset_build(reel_context *ctx, const struct source *source, const reel_import_options *options,
                           struct dataset_build *build, reel_import_report *report, reel_error *err) {
     struct builder builder = {.ctx = ctx, .source = source, .options = options, .build = build, .kind = source->kind};
     builder.bad = (struct bad_lines){.ctx = ctx, .skip = options->skip_bad, .max_listed = options->max_listed};
-    struct rating_format format;
     reel_error first_bad;
-    TRY_RETURN(find_format(&builder, &format, err));
-    TRY_RETURN(
-        rating_reader_read(ctx, part(&builder, PART_RATINGS), &format, &builder.bad, &build->raw, &first_bad, err));
-    if (build->raw.n == 0) {
-        if (first_bad.status == REEL_OK)
-            return error_set(err, REEL_BAD_INPUT, "%s: the file has no ratings", part(&builder, PART_RATINGS)->name);
-        if (err) *err = first_bad;
-        return first_bad.status;
-    }
+    TRY_RETURN(read_ratings(&builder, &first_bad, err));
     if (first_bad.status == REEL_OK) TRY_RETURN(read_small_files(&builder, err));
     TRY_RETURN(map_ids(&builder, err));
     TRY_RETURN(build_ratings(&builder, &first_bad, err));

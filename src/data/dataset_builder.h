@@ -25,9 +25,9 @@ struct dataset_build {
     int64_t n_placeholders;
 };
 
-/* Reads every file of the source and fills build->set; the counts and the fingerprint go to *report (not its
- * seconds and bytes). The source may be closed afterwards. Free the build, whatever the result. BAD_INPUT
- * with file and line, NO_MEMORY, CANCELLED. */
+/* Reads every file of the source and fills build->set (without a ratings file: movies and no ratings); the counts and
+ * the fingerprint go to *report (not its seconds and bytes). The source may be closed afterwards. Free the build,
+ * whatever the result. BAD_INPUT with file and line, NO_MEMORY, CANCELLED. */
 reel_status dataset_build(reel_context *ctx, const struct source *source, const reel_import_options *options,
                           struct dataset_build *build, reel_import_report *report, reel_error *err);
 void dataset_build_free(struct dataset_build *build);

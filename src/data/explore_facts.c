@@ -109,6 +109,8 @@ static reel_status movie_facts_of(const struct reel_dataset *ds, struct arena *a
     TRY_RETURN(ARENA_NEW(arena, &out->genre_names, ds->n_genres, err));
     for (int32_t g = 0; g < ds->n_genres; g++)
         TRY_RETURN(keep_text(arena, text_at(&ds->genres, g), &out->genre_names[g], err));
+    out->n_without_year = out->n;
+    if (out->n_placeholders == out->n) return REEL_OK; /* nothing is known of genres and years */
     TRY_RETURN(count_genres(ds, arena, out, &n_without, err));
     TRY_RETURN(rank_genres(arena, out, n_without, err));
     return count_years(ds, arena, out, err);

@@ -65,7 +65,8 @@ struct votes_facts {
 
 struct movie_facts {
     int64_t n;              /* in the catalogue, rated or not */
-    int64_t n_placeholders; /* of these: known from ratings or tags alone, without title and genres */
+    int64_t n_placeholders; /* of these: known from ratings or tags alone, without title and genres; where that is
+                             * all of them, the figures on genres and years below are empty */
     struct distribution genres_each;
     struct distribution years; /* of the titles that carry one */
     int64_t n_without_year;

@@ -422,7 +422,8 @@ static void key_figures(struct strbuf *out, const struct explore_facts *facts) {
         figures[n++] = (struct html_figure){"density", density.text};
     }
     if (facts->movies.n_placeholders) figures[n++] = (struct html_figure){"without a movie row", placeholders.text};
-    figures[n++] = (struct html_figure){"without a year", yearless.text};
+    if (facts->movies.n > facts->movies.n_placeholders)
+        figures[n++] = (struct html_figure){"without a year", yearless.text};
     html_figures(out, figures, n);
 }
 

@@ -14,7 +14,8 @@ enum { WIDTH = 80, NAME_WIDTH = 22 };
 static void heading(struct strbuf *out, const char *title, const char *about) {
     int width = text_width(title);
     strbuf_printf(out, "%s%s", out->length ? "\n" : "", title);
-    strbuf_printf(out, "%*s\n", WIDTH - width, about);
+    text_fit(out, about, WIDTH - width, -1);
+    strbuf_puts(out, "\n");
     for (int i = 0; i < WIDTH; i++) strbuf_puts(out, "━");
     strbuf_puts(out, "\n");
 }
@@ -135,7 +136,7 @@ static void movies_section(struct strbuf *out, const struct explore_facts *facts
     if (movies->n_placeholders)
         count_line(out, "without a movie row", movies->n_placeholders, "known from ratings alone: no title, no genres");
     count_line(out, "rated movies", movies->votes.votes.spread.n, "");
-    if (movies->n == 0 || movies->n_placeholders == movies->n) return;
+    if (movies->n_placeholders == movies->n) return;
     count_line(out, "titles without a year", movies->n_without_year, "");
     spread_header(out);
     spread_line(out, "genres a movie", &movies->genres_each.spread, 0);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "core/error.h"
@@ -206,14 +207,53 @@ static reel_status open_parts(reel_context *ctx, const struct listing *list, con
     return REEL_OK;
 }
 
-static reel_status open_bare(const char *path, struct source *source, reel_error *err) {
+static reel_status open_bare(const char *path, enum source_part part, struct source *source, reel_error *err) {
     source->kind = SOURCE_CSV;
-    source->names[PART_RATINGS] = strdup(path);
-    if (!source->names[PART_RATINGS]) return error_no_memory(err, strlen(path));
-    TRY_RETURN(file_map_open(path, &source->maps[PART_RATINGS], err));
-    const struct file_map *map = &source->maps[PART_RATINGS];
-    source->files[PART_RATINGS] = (struct text_file){source->names[PART_RATINGS], map->data, map->size};
+    source->names[part] = strdup(path);
+    if (!source->names[part]) return error_no_memory(err, strlen(path));
+    TRY_RETURN(file_map_open(path, &source->maps[part], err));
+    const struct file_map *map = &source->maps[part];
+    source->files[part] = (struct text_file){source->names[part], map->data, map->size};
     return REEL_OK;
+}
+
+/* 1 if `line` (n characters) holds `word`, whatever the case. */
+static int line_has(const char *line, size_t n, const char *word) {
+    size_t length = strlen(word);
+    for (size_t i = 0; i + length <= n; i++)
+        if (strncasecmp(line + i, word, length) == 0) return 1;
+    return 0;
+}
+
+/* The kind of source whose movie file begins with this text; 0 in *is_movies if it looks like none. */
+static enum source_kind movie_file_kind(const char *text, size_t size, int *is_movies) {
+    enum { ITEM_BARS = 20 };
+    const char *end = size ? memchr(text, '\n', size) : NULL;
+    size_t n = end ? (size_t)(end - text) : size, id = 0, bars = 0;
+    for (size_t i = 0; i < n; i++) bars += text[i] == '|';
+    while (id < n && text[id] >= '0' && text[id] <= '9') id++;
+    if (id && id + 2 < n && text[id] == ':' && text[id + 1] == ':') { /* ratings.dat has a number there */
+        size_t field = id + 2;
+        while (field < n && text[field] >= '0' && text[field] <= '9') field++;
+        *is_movies = field < n && text[field] != ':';
+        return SOURCE_ML_10M;
+    }
+    if (id && bars >= ITEM_BARS) {
+        *is_movies = 1;
+        return SOURCE_ML_100K;
+    }
+    *is_movies = line_has(text, n, "title") && !line_has(text, n, "rating");
+    return SOURCE_ML_CSV;
+}
+
+reel_status source_open_movies(const char *path, struct source *out, int *is_movies, reel_error *err) {
+    *out = (struct source){0};
+    *is_movies = 0;
+    reel_status status = open_bare(path, PART_MOVIES, out, err);
+    if (status == REEL_OK)
+        out->kind = movie_file_kind(out->files[PART_MOVIES].data, out->files[PART_MOVIES].size, is_movies);
+    if (!*is_movies) source_close(out);
+    return status;
 }
 
 static reel_status open_collection(reel_context *ctx, const char *path, int is_folder, const char *columns,
@@ -245,7 +285,7 @@ reel_status source_open(reel_context *ctx, const char *path, const char *columns
     if (S_ISDIR(info.st_mode) || zip_reader_is_zip(path))
         status = open_collection(ctx, path, S_ISDIR(info.st_mode), columns, out, err);
     else
-        status = open_bare(path, out, err);
+        status = open_bare(path, PART_RATINGS, out, err);
     if (status != REEL_OK) source_close(out);
     return status;
 }

@@ -40,6 +40,9 @@ struct source {
  * ZIP that is broken or absurd), UNSUPPORTED (a ZIP in a build without libzip), IO, NO_MEMORY, CANCELLED. On failure
  * there is nothing to close. */
 reel_status source_open(reel_context *ctx, const char *path, const char *columns, struct source *out, reel_error *err);
+/* Opens a bare movies.csv, movies.dat or u.item, by what its first line looks like, as a source without ratings;
+ * *is_movies = 0 and nothing is opened if it is none. */
+reel_status source_open_movies(const char *path, struct source *out, int *is_movies, reel_error *err);
 void source_close(struct source *source);
 
 #endif
