@@ -56,6 +56,7 @@ static const struct backend_ops cpu_ops = {
     .residuals = cpu_residuals,
     .set_sweep = cpu_set_sweep,
     .group_sweep = cpu_group_sweep,
+    .group_add = cpu_group_add,
     .moments = cpu_moments,
     .gather = cpu_gather,
     .add_vectors = cpu_add_vectors,

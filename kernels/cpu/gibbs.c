@@ -179,16 +179,28 @@ static void group_task(void *arg, int64_t task, int worker) {
         float precision = args->prior_precision + args->alpha * (float)(end - begin);
         float drawn = args->alpha * sum / precision + normals[g % 4] / sqrtf(precision);
         args->effects[g] = drawn;
-        for (int64_t i = begin; i < end; i++) {
-            args->residual[args->positions[i]] += old - drawn;
-            args->total[args->positions[i]] += drawn - old;
-        }
+        for (int64_t i = begin; i < end; i++) args->residual[args->positions[i]] += old - drawn;
     }
 }
 
 reel_status cpu_group_sweep(struct backend *backend, const struct group_sweep_args *args, reel_error *err) {
     (void)err;
     thread_pool_run(backend->pool, tasks_of(args->n_groups, GROUPS_PER_TASK), group_task, (void *)(uintptr_t)args);
+    return REEL_OK;
+}
+
+static void group_add_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct group_add_args *args = arg;
+    int64_t last = (task + 1) * GROUPS_PER_TASK < args->n_groups ? (task + 1) * GROUPS_PER_TASK : args->n_groups;
+    for (int64_t g = task * GROUPS_PER_TASK; g < last; g++)
+        for (int64_t i = args->offsets[g]; i < args->offsets[g + 1]; i++)
+            args->out[args->positions[i]] += args->effects[g];
+}
+
+reel_status cpu_group_add(struct backend *backend, const struct group_add_args *args, reel_error *err) {
+    (void)err;
+    thread_pool_run(backend->pool, tasks_of(args->n_groups, GROUPS_PER_TASK), group_add_task, (void *)(uintptr_t)args);
     return REEL_OK;
 }
 

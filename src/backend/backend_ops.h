@@ -32,6 +32,7 @@ struct topk_users_args;
 struct residuals_args;
 struct set_sweep_args;
 struct group_sweep_args;
+struct group_add_args;
 struct moments_args;
 struct gather_args;
 struct add_vectors_args;
@@ -56,6 +57,7 @@ struct backend_ops {
     reel_status (*residuals)(struct backend *backend, const struct residuals_args *args, reel_error *err);
     reel_status (*set_sweep)(struct backend *backend, const struct set_sweep_args *args, reel_error *err);
     reel_status (*group_sweep)(struct backend *backend, const struct group_sweep_args *args, reel_error *err);
+    reel_status (*group_add)(struct backend *backend, const struct group_add_args *args, reel_error *err);
     reel_status (*moments)(struct backend *backend, const struct moments_args *args, reel_error *err);
     reel_status (*gather)(struct backend *backend, const struct gather_args *args, reel_error *err);
     reel_status (*add_vectors)(struct backend *backend, const struct add_vectors_args *args, reel_error *err);

@@ -55,9 +55,17 @@ struct group_sweep_args {
     const int32_t *positions; /* (n,) (dev) ratings of each group, ascending */
     float *effects;           /* (n_groups,) (dev) resampled */
     float *residual;          /* (n,) (dev) kept up */
-    float *total;             /* (n,) (dev) sum of all effects of each rating, kept up */
     float alpha, prior_precision;
     uint64_t seed, stream; /* block index = group / 4 */
+};
+
+/* `group_add`: out[position] += effect of its group, every rating once. */
+struct group_add_args {
+    int64_t n_groups;
+    const int64_t *offsets;   /* (n_groups + 1,) (dev) */
+    const int32_t *positions; /* (n,) (dev) */
+    const float *effects;     /* (n_groups,) (dev) */
+    float *out;               /* (n,) (dev) */
 };
 
 /* `moments`: sum (d,) and scatter sum x x^T (d, d) of n vectors, host, double, in a fixed order. Waits. */

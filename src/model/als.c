@@ -15,6 +15,7 @@
 #include "core/mem.h"
 #include "kernels/common/normal.h"
 #include "model/baseline.h"
+#include "model/checkpoint.h"
 #include "model/gibbs_prior.h"
 #include "model/svd.h"
 
@@ -51,6 +52,8 @@ struct als {
     int64_t n_ratings;
     const int32_t *test_users, *test_movies;
     float *test_device, *test_scores;
+    double best; /* with early stopping */
+    int best_iteration;
 };
 
 static reel_status side_new(struct als *als, struct side *side, int32_t n, const int64_t *offsets,
@@ -210,14 +213,70 @@ static reel_status copy_vectors(struct als *als, float *to_users, const float *u
     return als->backend->ops->add_vectors(als->backend, &args, err);
 }
 
+/* ---- checkpoints ---- */
+
+enum { N_PARTS = 4 };
+static const char *const part_names[N_PARTS] = {"users", "movies", "best_users", "best_movies"};
+
+static float *part_of(const struct als *als, int part, int64_t *n) {
+    const struct side *side = part % 2 ? &als->movies : &als->users;
+    *n = (int64_t)side->n * als->stride;
+    return part < 2 ? side->vectors : side->best;
+}
+
+static reel_status save_state(struct als *als, int step, reel_error *err) {
+    reel_status status = REEL_OK;
+    struct tensor_set *state = NULL;
+    void *data;
+    int64_t n;
+    TRY(tensor_set_new(&state, err));
+    for (int part = 0; part < N_PARTS; part++) {
+        float *device = part_of(als, part, &n);
+        TRY(tensor_set_add1(state, part_names[part], DTYPE_F32, n, &data, err));
+        TRY(als->backend->ops->download(als->backend, data, device, (size_t)n * sizeof(float), err));
+    }
+    TRY(tensor_set_add1(state, "best", DTYPE_F64, 2, &data, err));
+    ((double *)data)[0] = als->best;
+    ((double *)data)[1] = als->best_iteration;
+    TRY(checkpoint_write(als->ctx, als->input, "als", step, state, err));
+cleanup:
+    tensor_set_free(state);
+    return status;
+}
+
+/* *step = iterations already done. */
+static reel_status load_state(struct als *als, int64_t *step, reel_error *err) {
+    reel_status status = REEL_OK;
+    struct tensor_set *state = NULL;
+    const struct tensor *tensor;
+    int64_t n;
+    TRY(checkpoint_read(als->ctx, als->input, "als", &state, step, err));
+    if (!state) return REEL_OK;
+    for (int part = 0; part < N_PARTS; part++) {
+        float *device = part_of(als, part, &n);
+        TRY(tensor_set_require(state, part_names[part], DTYPE_F32, 1, &n, &tensor, err));
+        TRY(als->backend->ops->upload(als->backend, device, tensor->data, tensor->bytes, err));
+    }
+    n = 2;
+    TRY(tensor_set_require(state, "best", DTYPE_F64, 1, &n, &tensor, err));
+    als->best = ((const double *)tensor->data)[0];
+    als->best_iteration = (int)((const double *)tensor->data)[1];
+cleanup:
+    tensor_set_free(state);
+    return status;
+}
+
+/* ---- the run ---- */
+
 static reel_status iterate(struct als *als, struct fit_output *output, reel_error *err) {
     const int iterations = (int)params_number(als->input->params, "iterations");
     const int patience = (int)params_number(als->input->params, "early_stopping");
-    double best = INFINITY;
-    int best_iteration = 0;
+    int64_t done;
+    als->best = INFINITY;
     char stage[64];
     snprintf(stage, sizeof stage, "%sals", als->input->stage);
-    for (int i = 0; i <= iterations; i++) {
+    TRY_RETURN(load_state(als, &done, err));
+    for (int i = done ? (int)done + 1 : 0; i <= iterations; i++) {
         TRY_RETURN(context_check(als->ctx, err));
         double start = clock_seconds();
         if (i > 0) {
@@ -233,14 +292,14 @@ static reel_status iterate(struct als *als, struct fit_output *output, reel_erro
         int tested = !isnan(epoch.test_rmse);
         context_progress(als->ctx, stage, "iterations", i, iterations, tested ? "rmse" : "train rmse",
                          tested ? epoch.test_rmse : epoch.train_rmse, i == iterations);
-        if (!patience) continue;
-        if (epoch.test_rmse < best) {
-            best = epoch.test_rmse;
-            best_iteration = i;
+        if (patience && epoch.test_rmse < als->best) {
+            als->best = epoch.test_rmse;
+            als->best_iteration = i;
             TRY_RETURN(
                 copy_vectors(als, als->users.best, als->users.vectors, als->movies.best, als->movies.vectors, err));
-        } else if (i - best_iteration >= patience)
+        } else if (patience && i - als->best_iteration >= patience)
             break;
+        if (i > 0 && checkpoint_due(als->input, i, iterations)) TRY_RETURN(save_state(als, i, err));
     }
     if (!patience) return REEL_OK;
     return copy_vectors(als, als->users.vectors, als->users.best, als->movies.vectors, als->movies.best, err);
@@ -323,6 +382,7 @@ const struct algorithm algorithm_als = {
     .params = als_params,
     .n_params = sizeof als_params / sizeof als_params[0],
     .needs = RATINGS_BY_MOVIE,
+    .checkpoints = 1,
     .fit = als_fit,
     .bind = als_bind,
     .unbind = svd_unbind,

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "model/bmf_chain.h"
+#include "model/checkpoint.h"
 
 static const struct param_spec bmf_params[] = {
     {"factors", PARAM_INT, "32", 1, FACTOR_K_MAX, NULL, "length of the factor vectors"},
@@ -191,6 +192,58 @@ struct run {
     int samples, burn_in, keep;
 };
 
+/* Running sums and kept samples: what a checkpoint holds beside the chain. `set` has the model's tensors so far. */
+static reel_status save_run(reel_context *ctx, struct run *run, const struct tensor_set *set, int step,
+                            reel_error *err) {
+    reel_status status = REEL_OK;
+    struct tensor_set *state = NULL;
+    double *sums;
+    TRY(tensor_set_new(&state, err));
+    TRY(bmf_chain_save(&run->chain, state, err));
+    TRY(tensor_set_putf(state, "kept", err, "%d", run->keeper.kept));
+    for (size_t i = 0; i < tensor_set_count(set); i++) {
+        const struct tensor *tensor = tensor_set_at(set, i);
+        TRY(tensor_set_add_borrowed(state, tensor->name, tensor->dtype, tensor->n_dims, tensor->shape, tensor->data,
+                                    err));
+    }
+    if (run->held.pairs) {
+        TRY(tensor_set_add1(state, "test_sums", DTYPE_F64, run->held.pairs->n, (void **)&sums, err));
+        memcpy(sums, run->held.sums, (size_t)run->held.pairs->n * sizeof *sums);
+    }
+    TRY(checkpoint_write(ctx, run->input, "bmf", step, state, err));
+cleanup:
+    tensor_set_free(state);
+    return status;
+}
+
+static reel_status load_run(reel_context *ctx, struct run *run, struct tensor_set *set, int *step, reel_error *err) {
+    reel_status status = REEL_OK;
+    struct tensor_set *state = NULL;
+    const struct tensor *tensor;
+    int64_t done;
+    TRY(checkpoint_read(ctx, run->input, "bmf", &state, &done, err));
+    *step = (int)done;
+    if (!state) return REEL_OK;
+    TRY(bmf_chain_load(&run->chain, state, err));
+    const char *kept = tensor_set_get(state, "kept");
+    run->keeper.kept = kept ? atoi(kept) : 0;
+    for (size_t i = 0; i < tensor_set_count(set); i++) {
+        const struct tensor *own = tensor_set_at(set, i);
+        TRY(tensor_set_require(state, own->name, own->dtype, own->n_dims, own->shape, &tensor, err));
+        if (own->bytes) memcpy(own->data, tensor->data, own->bytes);
+    }
+    if (run->held.pairs) {
+        TRY(tensor_set_require(state, "test_sums", DTYPE_F64, 1, &run->held.pairs->n, &tensor, err));
+        memcpy(run->held.sums, tensor->data, tensor->bytes);
+    }
+    if (done > run->burn_in + run->samples || run->keeper.kept < 0 || run->keeper.kept > run->keep)
+        status = error_set(err, REEL_CORRUPT, "%s: step %lld and %d kept samples do not fit this run",
+                           tensor_set_path(state), (long long)done, run->keeper.kept);
+cleanup:
+    tensor_set_free(state);
+    return status;
+}
+
 static reel_status run_sample(reel_context *ctx, struct run *run, int sample, struct fit_output *output,
                               reel_error *err) {
     TRY_RETURN(context_check(ctx, err));
@@ -237,7 +290,12 @@ static reel_status bmf_fit(reel_context *ctx, const struct fit_input *input, str
     if (input->test && input->test->n > 0)
         TRY(held_out_new(input->test, input->ratings, &run.chain.job, &run.held, err));
     TRY(keeper_new(&run.chain, run.keep, set, &run.keeper, err));
-    for (int sample = 0; sample < run.burn_in + run.samples; sample++) TRY(run_sample(ctx, &run, sample, output, err));
+    int step, total = run.burn_in + run.samples;
+    TRY(load_run(ctx, &run, set, &step, err));
+    while (step < total) {
+        TRY(run_sample(ctx, &run, step++, output, err));
+        if (checkpoint_due(input, step, total)) TRY(save_run(ctx, &run, set, step, err));
+    }
     if (options.time) TRY(put_time(&run.chain.time, run.samples, set, err));
     if (run.held.pairs) {
         TRY(MEM_RAW(&output->test_predictions, input->test->n, err));
@@ -258,6 +316,7 @@ const struct algorithm algorithm_bmf = {
     .n_params = sizeof bmf_params / sizeof bmf_params[0],
     .needs = RATINGS_BY_MOVIE | RATINGS_TIMES,
     .predicts_test = 1,
+    .checkpoints = 1,
     .fit = bmf_fit,
     .bind = bmf_bind,
     .unbind = bmf_unbind,

@@ -1,6 +1,7 @@
 #include "model/bmf_chain.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -209,13 +210,99 @@ static reel_status draw_set(struct bmf_chain *chain, struct bmf_side *rows, cons
     return publish_vectors(chain, rows, err);
 }
 
-static reel_status draw_time(struct bmf_chain *chain, uint32_t sample, struct draws *draws, reel_error *err) {
+/* The time effects of each rating, in both orders. */
+static reel_status publish_time(struct bmf_chain *chain, reel_error *err) {
     struct backend *backend = chain->job.backend;
-    TRY_RETURN(bmf_time_sweep(&chain->time, backend, chain->residual, chain->users.effects, (float)chain->alpha,
-                              chain->options.seed, sample, draws, err));
+    TRY_RETURN(bmf_time_totals(&chain->time, backend, chain->users.effects, err));
     struct gather_args args = {
         .n = chain->n_ratings, .index = chain->movie_order, .in = chain->users.effects, .out = chain->movies.effects};
     return backend->ops->gather(backend, &args, err);
+}
+
+static reel_status draw_time(struct bmf_chain *chain, uint32_t sample, struct draws *draws, reel_error *err) {
+    TRY_RETURN(bmf_time_sweep(&chain->time, chain->job.backend, chain->residual, (float)chain->alpha,
+                              chain->options.seed, sample, draws, err));
+    return publish_time(chain, err);
+}
+
+/* ---- checkpoints ---- */
+
+/* Calls `move` for each part of a sample that the next one depends on. */
+typedef reel_status (*move_fn)(struct bmf_chain *chain, void *arg, const char *name, void *device, size_t n_floats,
+                               reel_error *err);
+
+static reel_status each_part(struct bmf_chain *chain, move_fn move, void *arg, reel_error *err) {
+    const size_t stride = (size_t)chain->stride;
+    struct bmf_side *sides[] = {&chain->users, &chain->movies};
+    static const char *const names[2][4] = {{"users.own", "users.vectors", "users.set_sums", "users.features"},
+                                            {"movies.own", "movies.vectors", "movies.set_sums", "movies.features"}};
+    for (int i = 0; i < 2; i++) {
+        size_t n = (size_t)sides[i]->n * stride, n_features = (size_t)sides[1 - i]->n * stride;
+        TRY_RETURN(move(chain, arg, names[i][0], sides[i]->own, n, err));
+        TRY_RETURN(move(chain, arg, names[i][1], sides[i]->vectors, n, err));
+        if (!sides[i]->features) continue;
+        TRY_RETURN(move(chain, arg, names[i][2], sides[i]->set_sums, n, err));
+        TRY_RETURN(move(chain, arg, names[i][3], sides[i]->features, n_features, err));
+    }
+    for (int kind = 0; chain->options.time && kind < BMF_TIME_KINDS; kind++) {
+        static const char *const time_names[] = {"time.0", "time.1", "time.2"};
+        TRY_RETURN(move(chain, arg, time_names[kind], chain->time.kinds[kind].device_effects,
+                        (size_t)chain->time.kinds[kind].n, err));
+    }
+    return REEL_OK;
+}
+
+static reel_status save_part(struct bmf_chain *chain, void *arg, const char *name, void *device, size_t n_floats,
+                             reel_error *err) {
+    void *data;
+    TRY_RETURN(tensor_set_add1(arg, name, DTYPE_F32, (int64_t)n_floats, &data, err));
+    return chain->job.backend->ops->download(chain->job.backend, data, device, n_floats * sizeof(float), err);
+}
+
+static reel_status load_part(struct bmf_chain *chain, void *arg, const char *name, void *device, size_t n_floats,
+                             reel_error *err) {
+    const struct tensor *tensor;
+    int64_t n = (int64_t)n_floats;
+    TRY_RETURN(tensor_set_require(arg, name, DTYPE_F32, 1, &n, &tensor, err));
+    return chain->job.backend->ops->upload(chain->job.backend, device, tensor->data, tensor->bytes, err);
+}
+
+/* Scalars and the running sums of the time effects: (1 + 1 + 3,) and (n,) a kind. */
+reel_status bmf_chain_save(struct bmf_chain *chain, struct tensor_set *state, reel_error *err) {
+    double *scalars, *sums;
+    TRY_RETURN(each_part(chain, save_part, state, err));
+    TRY_RETURN(tensor_set_add1(state, "scalars", DTYPE_F64, 2 + BMF_TIME_KINDS, (void **)&scalars, err));
+    scalars[0] = chain->alpha;
+    scalars[1] = chain->train_rmse;
+    for (int kind = 0; chain->options.time && kind < BMF_TIME_KINDS; kind++) {
+        char name[16];
+        snprintf(name, sizeof name, "time_sums.%d", kind);
+        scalars[2 + kind] = chain->time.kinds[kind].precision;
+        TRY_RETURN(tensor_set_add1(state, name, DTYPE_F64, chain->time.kinds[kind].n, (void **)&sums, err));
+        memcpy(sums, chain->time.kinds[kind].sums, (size_t)chain->time.kinds[kind].n * sizeof *sums);
+    }
+    return REEL_OK;
+}
+
+reel_status bmf_chain_load(struct bmf_chain *chain, struct tensor_set *state, reel_error *err) {
+    const struct tensor *scalars, *sums;
+    int64_t n = 2 + BMF_TIME_KINDS;
+    TRY_RETURN(each_part(chain, load_part, state, err));
+    TRY_RETURN(tensor_set_require(state, "scalars", DTYPE_F64, 1, &n, &scalars, err));
+    chain->alpha = ((const double *)scalars->data)[0];
+    chain->train_rmse = ((const double *)scalars->data)[1];
+    if (!chain->options.time) return REEL_OK;
+    for (int kind = 0; kind < BMF_TIME_KINDS; kind++) {
+        struct bmf_groups *groups = &chain->time.kinds[kind];
+        char name[16];
+        snprintf(name, sizeof name, "time_sums.%d", kind);
+        TRY_RETURN(tensor_set_require(state, name, DTYPE_F64, 1, &groups->n, &sums, err));
+        memcpy(groups->sums, sums->data, sums->bytes);
+        groups->precision = ((const double *)scalars->data)[2 + kind];
+        TRY_RETURN(chain->job.backend->ops->download(chain->job.backend, groups->effects, groups->device_effects,
+                                                     (size_t)groups->n * sizeof(float), err));
+    }
+    return publish_time(chain, err);
 }
 
 reel_status bmf_chain_step(struct bmf_chain *chain, uint32_t sample, reel_error *err) {

@@ -48,7 +48,10 @@ struct bmf_chain {
 reel_status bmf_chain_new(struct backend *backend, const struct ratings *ratings, const struct bmf_options *options,
                           struct bmf_chain *out, reel_error *err);
 void bmf_chain_free(struct bmf_chain *chain); /* takes a zeroed struct */
-/* Draws sample number `sample` (0, 1, ...). `unseen` movies and users are drawn from their prior. */
+/* Draws sample number `sample` (0, 1, ...). */
 reel_status bmf_chain_step(struct bmf_chain *chain, uint32_t sample, reel_error *err);
+/* Adds all that later samples depend on to a checkpoint, and takes it from there. CORRUPT if parts are missing. */
+reel_status bmf_chain_save(struct bmf_chain *chain, struct tensor_set *state, reel_error *err);
+reel_status bmf_chain_load(struct bmf_chain *chain, struct tensor_set *state, reel_error *err);
 
 #endif

@@ -115,8 +115,8 @@ void bmf_time_free(struct bmf_time *time) {
     *time = (struct bmf_time){0};
 }
 
-reel_status bmf_time_sweep(struct bmf_time *time, struct backend *backend, float *residual, float *total, float alpha,
-                           uint64_t seed, uint32_t sample, struct draws *draws, reel_error *err) {
+reel_status bmf_time_sweep(struct bmf_time *time, struct backend *backend, float *residual, float alpha, uint64_t seed,
+                           uint32_t sample, struct draws *draws, reel_error *err) {
     for (int kind = 0; kind < BMF_TIME_KINDS; kind++) {
         struct bmf_groups *groups = &time->kinds[kind];
         struct group_sweep_args args = {.n_groups = groups->n,
@@ -124,7 +124,6 @@ reel_status bmf_time_sweep(struct bmf_time *time, struct backend *backend, float
                                         .positions = groups->device_positions,
                                         .effects = groups->device_effects,
                                         .residual = residual,
-                                        .total = total,
                                         .alpha = alpha,
                                         .prior_precision = (float)groups->precision,
                                         .seed = seed,
@@ -135,6 +134,20 @@ reel_status bmf_time_sweep(struct bmf_time *time, struct backend *backend, float
         double squares = 0;
         for (int64_t g = 0; g < groups->n; g++) squares += (double)groups->effects[g] * (double)groups->effects[g];
         groups->precision = draw_gamma(draws, 1 + 0.5 * (double)groups->n, 0.1 + 0.5 * squares);
+    }
+    return REEL_OK;
+}
+
+reel_status bmf_time_totals(const struct bmf_time *time, struct backend *backend, float *total, reel_error *err) {
+    TRY_RETURN(backend->ops->zero(backend, total, (size_t)time->n_ratings * sizeof *total, err));
+    for (int kind = 0; kind < BMF_TIME_KINDS; kind++) {
+        const struct bmf_groups *groups = &time->kinds[kind];
+        struct group_add_args args = {.n_groups = groups->n,
+                                      .offsets = groups->device_offsets,
+                                      .positions = groups->device_positions,
+                                      .effects = groups->device_effects,
+                                      .out = total};
+        TRY_RETURN(backend->ops->group_add(backend, &args, err));
     }
     return REEL_OK;
 }

@@ -40,9 +40,11 @@ int64_t bmf_time_find(const uint64_t *keys, int64_t n, uint64_t key);
 /* Groups the ratings (with times) and puts them on the backend. NO_MEMORY, or INVALID_ARGUMENT over 2^31 ratings. */
 reel_status bmf_time_new(const struct ratings *ratings, struct job_memory *job, struct bmf_time *out, reel_error *err);
 void bmf_time_free(struct bmf_time *time); /* takes a zeroed struct */
-/* One Gibbs sweep over all kinds: residual (n,) and total (n,) on the backend follow. */
-reel_status bmf_time_sweep(struct bmf_time *time, struct backend *backend, float *residual, float *total, float alpha,
-                           uint64_t seed, uint32_t sample, struct draws *draws, reel_error *err);
+/* One Gibbs sweep over all kinds: residual (n,) on the backend follows. */
+reel_status bmf_time_sweep(struct bmf_time *time, struct backend *backend, float *residual, float alpha, uint64_t seed,
+                           uint32_t sample, struct draws *draws, reel_error *err);
+/* total (n,) on the backend = sum of the effects of each rating, in by-user order. */
+reel_status bmf_time_totals(const struct bmf_time *time, struct backend *backend, float *total, reel_error *err);
 /* Sum of the current effects for one (user, movie, time). */
 float bmf_time_effect(const struct bmf_time *time, int32_t user, int32_t movie, uint32_t when);
 

@@ -157,6 +157,8 @@ reel_status model_fit(reel_context *ctx, const struct algorithm *algorithm, cons
     *output = (struct fit_output){0};
     if (input->ratings->n_ratings == 0)
         return error_set(err, REEL_BAD_INPUT, "there are no ratings to train %s on", algorithm->name);
+    if (input->checkpoint && !algorithm->checkpoints)
+        return error_set(err, REEL_UNSUPPORTED, "%s is fitted in one go and takes no --checkpoint", algorithm->name);
     TRY(context_check(ctx, err));
     TRY(tensor_set_new(&set, err));
     TRY(put_common(set, algorithm, input, err));

@@ -58,8 +58,9 @@ struct fit_input {
     const struct param_values *params;
     uint64_t seed;
     const char *checkpoint; /* folder or NULL */
-    int resume;
-    const char *stage; /* prefix of progress stages ("fold 2/5 "), never NULL */
+    int checkpoint_every;   /* steps (epochs, iterations, samples) from one checkpoint to the next */
+    int resume;             /* 1: go on from the newest good checkpoint */
+    const char *stage;      /* prefix of progress stages ("fold 2/5 "), never NULL */
 };
 
 /* What a fit tells beside its tensors. */
@@ -101,6 +102,7 @@ struct algorithm {
     /* 1: fills fit_output.test_predictions, so cross-validation shows it the test pairs; it may neither stop nor tune
      * by them. Others see none there. */
     int predicts_test;
+    int checkpoints; /* 1: fit writes checkpoints and resumes */
     /* Fits and adds its tensors to `set` (user_ids, movie_ids and common metadata are put by the caller). */
     reel_status (*fit)(reel_context *ctx, const struct fit_input *input, struct tensor_set *set,
                        struct fit_output *output, reel_error *err);

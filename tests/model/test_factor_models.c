@@ -304,6 +304,98 @@ static void early_stopping_keeps_the_best(void) {
     reel_context_free(ctx);
 }
 
+/* Progress callback that interrupts the fit at its n-th report. */
+struct interrupter {
+    reel_context *ctx;
+    int left;
+};
+static void interrupt(void *user_data, const reel_progress *progress) {
+    (void)progress;
+    struct interrupter *interrupter = user_data;
+    if (--interrupter->left == 0) reel_context_cancel(interrupter->ctx);
+}
+
+static reel_model *fit_from(reel_context *ctx, const struct planted *p, const struct kind *kind, int resume, int every,
+                            reel_status *status, reel_error *err) {
+    const struct algorithm *algorithm = algorithm_find(kind->name);
+    struct param_values values;
+    struct fit_output output;
+    reel_model *model = NULL;
+    REQUIRE_OK(params_parse(algorithm->params, algorithm->n_params, kind->params, kind->n_params, &values, err), *err);
+    struct fit_input input = {.dataset = &p->dataset,
+                              .ratings = &p->train,
+                              .test = &p->test,
+                              .params = &values,
+                              .seed = 42,
+                              .stage = "",
+                              .checkpoint = folder,
+                              .checkpoint_every = every,
+                              .resume = resume};
+    *status = model_fit(ctx, algorithm, &input, &model, &output, err);
+    fit_output_free(&output);
+    return model;
+}
+
+static void remove_checkpoints(void) {
+    char path[64];
+    for (int generation = 0; generation < 2; generation++) {
+        snprintf(path, sizeof path, "%s/checkpoint-%d.reel", folder, generation);
+        unlink(path);
+    }
+}
+
+/* Interrupted at several places and resumed, also past a damaged newest checkpoint, a fit ends with the same bits. */
+static void resumed_fits_end_with_the_same_bits(void) {
+    struct interrupter interrupter = {0};
+    reel_context_options options;
+    reel_context_options_default(&options);
+    options.threads = 2;
+    options.device = "cpu";
+    options.progress = interrupt;
+    options.user_data = &interrupter;
+    reel_context *ctx;
+    reel_error err;
+    reel_status status;
+    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
+    interrupter.ctx = ctx;
+    struct planted p = planted_new(ctx, 200, 80, 30, 0.5f, 16);
+    for (int k = 0; k < N_KINDS; k++) {
+        struct fit_output output;
+        reel_context_resume(ctx);
+        reel_model *whole = fit(ctx, &p, &kinds[k], &output);
+        fit_output_free(&output);
+        const int stops[] = {4, 9, 11};
+        for (int i = 0; i < 3; i++) {
+            interrupter.left = stops[i];
+            CHECK(fit_from(ctx, &p, &kinds[k], 0, 3, &status, &err) == NULL);
+            CHECK_INT(status, REEL_CANCELLED);
+            reel_context_resume(ctx);
+            if (i == 2) { /* spoil the newest of the two */
+                char path[64];
+                snprintf(path, sizeof path, "%s/checkpoint-%d.reel", folder, 9 / 3 % 2);
+                FILE *file = fopen(path, "r+b");
+                CHECK(file && fseek(file, -5, SEEK_END) == 0 && fputc(0x5a, file) == 0x5a && fclose(file) == 0);
+            }
+            reel_model *resumed = fit_from(ctx, &p, &kinds[k], 1, 3, &status, &err);
+            REQUIRE_OK(status, err);
+            CHECK(same_tensors(whole, resumed));
+            reel_model_free(resumed);
+            if (i < 2) remove_checkpoints();
+        }
+        /* another run's checkpoint is refused */
+        struct kind other = kinds[k];
+        other.params[0].value = "6";
+        CHECK(fit_from(ctx, &p, &other, 1, 3, &status, &err) == NULL);
+        CHECK_INT(status, REEL_MISMATCH);
+        remove_checkpoints();
+        reel_model_free(whole);
+    }
+    CHECK(fit_from(ctx, &p, &(struct kind){.name = "bias"}, 0, 3, &status, &err) == NULL);
+    CHECK_INT(status, REEL_UNSUPPORTED);
+    planted_free(&p);
+    reel_context_free(ctx);
+}
+
 int main(void) {
     if (!mkdtemp(folder)) return 1;
     RUN(same_bytes_at_any_thread_count);
@@ -315,6 +407,7 @@ int main(void) {
     RUN(odd_data_gives_finite_answers);
     RUN(bad_parameters);
     RUN(early_stopping_keeps_the_best);
+    RUN(resumed_fits_end_with_the_same_bits);
     rmdir(folder);
     TEST_EXIT();
 }
