@@ -8,7 +8,7 @@
 struct train_args {
     const char *dataset, *algorithm, *out, *test_file, *split, *checkpoint;
     double holdout;
-    int resume;
+    int resume, checkpoint_every;
     struct cli_list params;
 };
 
@@ -21,6 +21,8 @@ static int parse(struct cli *cli, int argc, char **argv, struct train_args *args
         {"--test", NULL, CLI_TEXT, &args->test_file, "FILE", "ratings to measure on; taken out of the training part"},
         {"--split", NULL, CLI_TEXT, &args->split, "KIND", "how to hold out: random (default), time or per-user"},
         {"--checkpoint", NULL, CLI_TEXT, &args->checkpoint, "DIR", "keep checkpoints in this folder"},
+        {"--checkpoint-every", NULL, CLI_INT, &args->checkpoint_every, "N",
+         "epochs, iterations or samples between two checkpoints (default 10)"},
         {"--resume", NULL, CLI_FLAG, &args->resume, NULL, "go on from the newest good checkpoint"},
         {0},
     };
@@ -32,6 +34,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct train_args *args
     if (!args->algorithm) return cli_usage(cli, "-m ALGO is missing");
     if (!args->out) return cli_usage(cli, "-o MODEL is missing");
     if (args->test_file && args->holdout > 0) return cli_usage(cli, "--test and --holdout exclude each other");
+    if (args->checkpoint_every < 1) return cli_usage(cli, "--checkpoint-every must be at least 1");
     if (args->resume && !args->checkpoint) return cli_usage(cli, "--resume goes with --checkpoint DIR");
     return -1;
 }
@@ -115,7 +118,7 @@ static int train(struct cli *cli, const struct train_args *args, const reel_trai
 }
 
 int cmd_train(struct cli *cli, int argc, char **argv) {
-    struct train_args args = {0};
+    struct train_args args = {.checkpoint_every = 10};
     reel_param params[CLI_LIST_MAX];
     reel_train_options options;
     reel_train_options_default(&options);
@@ -134,6 +137,7 @@ int cmd_train(struct cli *cli, int argc, char **argv) {
     options.holdout = args.holdout;
     options.test_file = args.test_file;
     options.checkpoint = args.checkpoint;
+    options.checkpoint_every = args.checkpoint_every;
     options.resume = args.resume;
     status = cli_context(cli);
     if (status < 0) status = train(cli, &args, &options);

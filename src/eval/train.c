@@ -10,7 +10,7 @@
 #include "eval/folds.h"
 
 void reel_train_options_default(reel_train_options *options) {
-    *options = (reel_train_options){.algorithm = "svd", .holdout_split = REEL_SPLIT_RANDOM};
+    *options = (reel_train_options){.algorithm = "svd", .holdout_split = REEL_SPLIT_RANDOM, .checkpoint_every = 10};
 }
 
 void reel_train_report_free(reel_train_report *report) {
@@ -113,6 +113,7 @@ reel_status reel_train(reel_context *ctx, const reel_dataset *dataset, const ree
                               .params = &candidate.params,
                               .seed = options->seed,
                               .checkpoint = options->checkpoint,
+                              .checkpoint_every = options->checkpoint_every,
                               .resume = options->resume,
                               .stage = ""};
     TRY(model_fit(ctx, candidate.algorithm, &input, &model, &output, err));
