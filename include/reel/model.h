@@ -40,6 +40,7 @@ typedef struct reel_train_options {
     reel_split_kind holdout_split;
     const char *test_file;  /* CSV of test ratings (removed from training), or NULL */
     const char *checkpoint; /* folder for checkpoints, or NULL */
+    int checkpoint_every;   /* epochs, iterations or samples from one checkpoint to the next; default 10 */
     int resume;             /* 1: go on from the newest good checkpoint, if there is one */
 } reel_train_options;
 
