@@ -8,8 +8,10 @@
 
 /* ---- small columns ---- */
 
+#define ID_LIMIT ((int64_t)INT32_MAX + 1)
+
 /* 1 if `values` (n,) rise strictly and lie in lowest..limit-1. */
-static int ascends(const int32_t *values, int64_t n, int32_t lowest, int32_t limit) {
+static int ascends(const int32_t *values, int64_t n, int32_t lowest, int64_t limit) {
     if (n == 0) return 1;
     int bad = (values[0] < lowest) | (values[n - 1] >= limit);
     for (int64_t i = 1; i < n; i++) bad |= values[i] <= values[i - 1];
@@ -38,8 +40,8 @@ reel_status dataset_check_text(const struct reel_dataset *ds, const char *name, 
 }
 
 static reel_status check_movies(const struct reel_dataset *ds, reel_error *err) {
-    if (!ascends(ds->user_ids, ds->n_users, 0, INT32_MAX)) return corrupt(ds, "user_ids", "ids do not ascend", err);
-    if (!ascends(ds->movie_ids, ds->n_movies, 0, INT32_MAX)) return corrupt(ds, "movie_ids", "ids do not ascend", err);
+    if (!ascends(ds->user_ids, ds->n_users, 0, ID_LIMIT)) return corrupt(ds, "user_ids", "ids do not ascend", err);
+    if (!ascends(ds->movie_ids, ds->n_movies, 0, ID_LIMIT)) return corrupt(ds, "movie_ids", "ids do not ascend", err);
     for (int32_t g = 0; g + 1 < ds->n_genres; g++)
         if (strcmp(text_at(&ds->genres, g), text_at(&ds->genres, g + 1)) >= 0)
             return corrupt(ds, "genre_names", "names do not ascend", err);

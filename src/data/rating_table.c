@@ -281,8 +281,7 @@ static void find_user_offsets(reel_context *ctx, const int32_t *users, int64_t n
 
 struct transpose {
     struct rating_table *table;
-    const int32_t *users; /* (n,) */
-    int32_t n_movies;
+    int32_t n_users, n_movies;
     int64_t parts;
     uint32_t *starts; /* (parts, n_movies) */
 };
@@ -295,26 +294,43 @@ static void transpose_count(void *arg, int64_t task, int worker) {
     for (int64_t i = begin; i < end; i++) counts[job->table->user_movies[i]]++;
 }
 
+/* The user of rating `index`: the last one whose ratings begin at or before it. */
+static int32_t user_of_rating(const struct rating_table *table, int32_t n_users, int64_t index) {
+    int32_t low = 0, high = n_users;
+    while (high - low > 1) {
+        int32_t middle = low + (high - low) / 2;
+        if (table->user_offsets[middle] <= index)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 static void transpose_place(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct transpose *job = arg;
     const struct rating_table *table = job->table;
     uint32_t *starts = job->starts + task * job->n_movies;
-    int64_t begin = part_begin(table->n, job->parts, task), end = part_begin(table->n, job->parts, task + 1);
-    for (int64_t i = begin; i < end; i++) {
-        uint32_t at = starts[table->user_movies[i]]++;
-        table->movie_users[at] = job->users[i];
-        table->movie_ratings[at] = table->user_ratings[i];
+    int64_t i = part_begin(table->n, job->parts, task), end = part_begin(table->n, job->parts, task + 1);
+    int32_t user = i < end ? user_of_rating(table, job->n_users, i) : 0;
+    for (; i < end; user++) {
+        int64_t stop = table->user_offsets[user + 1] < end ? table->user_offsets[user + 1] : end;
+        for (; i < stop; i++) {
+            uint32_t at = starts[table->user_movies[i]]++;
+            table->movie_users[at] = user;
+            table->movie_ratings[at] = table->user_ratings[i];
+        }
     }
 }
 
-static reel_status order_by_movie(reel_context *ctx, const int32_t *users, int32_t n_movies, struct rating_table *table,
+/* table->movie_users has room already. */
+static reel_status order_by_movie(reel_context *ctx, int32_t n_users, int32_t n_movies, struct rating_table *table,
                                   reel_error *err) {
     reel_status status = REEL_OK;
-    struct transpose job = {table, users, n_movies, histogram_parts(table->n, n_movies), NULL};
+    struct transpose job = {table, n_users, n_movies, histogram_parts(table->n, n_movies), NULL};
     TRY(MEM_NEW(&job.starts, job.parts * n_movies, err));
     TRY(MEM_RAW(&table->movie_offsets, (int64_t)n_movies + 1, err));
-    TRY(MEM_RAW(&table->movie_users, table->n, err));
     TRY(MEM_RAW(&table->movie_ratings, table->n, err));
     thread_pool_run(ctx->pool, job.parts, transpose_count, &job);
     counts_to_starts(job.starts, job.parts, n_movies);
@@ -346,7 +362,10 @@ reel_status rating_table_build(reel_context *ctx, struct raw_ratings *raw, const
     TRY_RETURN(MEM_RAW(&out->user_offsets, (int64_t)users->n + 1, err));
     find_user_offsets(ctx, raw->users, out->n, users->n, out->user_offsets);
     TRY_RETURN(context_check(ctx, err));
-    TRY_RETURN(order_by_movie(ctx, raw->users, movies->n, out, err));
+    /* The offsets tell the users now: their array becomes the one by movie, which spares fresh pages. */
+    out->movie_users = raw->users;
+    raw->users = NULL;
+    TRY_RETURN(order_by_movie(ctx, users->n, movies->n, out, err));
     return context_check(ctx, err);
 }
 
