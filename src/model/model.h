@@ -153,6 +153,6 @@ reel_status model_measure(reel_context *ctx, const struct reel_model *model, con
                           const float *given, float *predictions, reel_metrics *metrics, reel_error *err);
 
 extern const struct algorithm algorithm_mean, algorithm_bias, algorithm_svd;
-extern const struct algorithm algorithm_als, algorithm_bmf;
+extern const struct algorithm algorithm_als, algorithm_bmf, algorithm_blend;
 
 #endif

@@ -24,6 +24,8 @@ static const struct kind kinds[] = {
 enum { N_KINDS = (int)(sizeof kinds / sizeof kinds[0]) };
 static char folder[] = "/tmp/reel-test-factors-XXXXXX";
 
+static const struct kind blend = {"blend", {{"models", "bias,svd,als"}, {"folds", "3"}}, 2, 0.8};
+
 static reel_model *fit(reel_context *ctx, const struct planted *p, const struct kind *kind, struct fit_output *output) {
     reel_error err;
     reel_status status;
@@ -304,6 +306,56 @@ static void early_stopping_keeps_the_best(void) {
     reel_context_free(ctx);
 }
 
+/* A blend is at least as good as its best member, has the same bits at any thread count, and scores alike when saved.
+ */
+static void blends(void) {
+    reel_model *first = NULL;
+    char path[64];
+    snprintf(path, sizeof path, "%s/blend.reel", folder);
+    for (int threads = 1; threads <= 3; threads += 2) {
+        reel_context *ctx = context_of(threads);
+        struct planted p = planted_new(ctx, 300, 120, 40, 0.3f, 17);
+        struct fit_output output;
+        reel_metrics blended, single;
+        reel_error err;
+        reel_model *model = fit(ctx, &p, &blend, &output), *opened;
+        fit_output_free(&output);
+        REQUIRE_OK(model_measure(ctx, model, &p.test, NULL, NULL, &blended, &err), err);
+        const char *const names[] = {"bias", "svd", "als"};
+        for (int m = 0; m < 3; m++) {
+            reel_model *member = fit(ctx, &p, &(struct kind){.name = names[m]}, &output);
+            fit_output_free(&output);
+            REQUIRE_OK(model_measure(ctx, member, &p.test, NULL, NULL, &single, &err), err);
+            printf("     %s %.4f, blend %.4f\n", names[m], single.rmse, blended.rmse);
+            CHECK(blended.rmse < single.rmse + 0.002);
+            reel_model_free(member);
+        }
+        REQUIRE_OK(reel_model_save(ctx, model, path, &err), err);
+        REQUIRE_OK(reel_model_open(ctx, path, &opened, &err), err);
+        REQUIRE_OK(model_measure(ctx, opened, &p.test, NULL, NULL, &single, &err), err);
+        CHECK(single.rmse == blended.rmse);
+        float scores[120], folded[120];
+        REQUIRE_OK(opened->algorithm->score_movies(opened, 3, 0, scores, NULL, &err), err);
+        REQUIRE_OK(opened->algorithm->fold_in(opened, 1, &(int32_t){5}, &(float){4.5f}, 0, folded, NULL, &err), err);
+        for (int m = 0; m < 120; m++) CHECK(isfinite(scores[m]) && isfinite(folded[m]));
+        /* a saved model as a member: its parameters are taken, its training data are not */
+        struct kind nested = {"blend", {{"models", path}}, 1, 0};
+        reel_status status;
+        CHECK(planted_fit(ctx, &p, "blend", nested.params, 1, &output, &status, &err) == NULL);
+        CHECK_INT(status, REEL_INVALID_ARGUMENT);
+        reel_model_free(opened);
+        if (first) CHECK(same_tensors(first, model));
+        if (first)
+            reel_model_free(model);
+        else
+            first = model;
+        planted_free(&p);
+        reel_context_free(ctx);
+    }
+    reel_model_free(first);
+    unlink(path);
+}
+
 /* Progress callback that interrupts the fit at its n-th report. */
 struct interrupter {
     reel_context *ctx;
@@ -407,6 +459,7 @@ int main(void) {
     RUN(odd_data_gives_finite_answers);
     RUN(bad_parameters);
     RUN(early_stopping_keeps_the_best);
+    RUN(blends);
     RUN(resumed_fits_end_with_the_same_bits);
     rmdir(folder);
     TEST_EXIT();
