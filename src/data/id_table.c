@@ -86,6 +86,7 @@ static reel_status parse_line(const struct table *table, struct text line, int64
     struct text fields[FIELDS_MAX];
     const char *at = line.begin;
     int n = 0;
+    if (line.begin == line.end) return error_set(err, REEL_BAD_INPUT, "the line is empty");
     while (n < FIELDS_MAX && next_field(&at, line.end, &fields[n])) n++;
     for (int c = 0; c < table->n_columns; c++) {
         const struct id_column *column = &table->columns[c];

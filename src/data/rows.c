@@ -20,6 +20,7 @@ static const struct id_column known_columns[N_COLUMNS] = {
 struct index_job {
     const int32_t *ids; /* (n,) ascending: the dataset's */
     int32_t n;
+    const int32_t *table; /* (ids[n - 1] + 1,) index of an id or -1; NULL = search */
     int64_t n_rows;
     const int32_t *row_ids;
     int32_t *out;
@@ -27,33 +28,45 @@ struct index_job {
 
 enum { INDEX_ROWS = 1 << 16 };
 
-/* Rows of one user usually follow each other, so the last answer is tried first. */
+static int32_t search(const struct index_job *job, int32_t id) {
+    int32_t low = 0, count = job->n;
+    while (count > 1) {
+        int32_t half = count / 2;
+        low += job->ids[low + half] <= id ? half : 0;
+        count -= half;
+    }
+    return count == 1 && job->ids[low] == id ? low : -1;
+}
+
 static void index_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct index_job *job = arg;
     int64_t end = (task + 1) * INDEX_ROWS < job->n_rows ? (task + 1) * INDEX_ROWS : job->n_rows;
-    int32_t last_id = -1, last = -1;
+    int32_t highest = job->n ? job->ids[job->n - 1] : -1;
     for (int64_t i = task * INDEX_ROWS; i < end; i++) {
         int32_t id = job->row_ids[i];
-        if (id != last_id) {
-            int32_t low = 0, count = job->n;
-            while (count > 1) {
-                int32_t half = count / 2;
-                low += job->ids[low + half] <= id ? half : 0;
-                count -= half;
-            }
-            last_id = id;
-            last = count == 1 && job->ids[low] == id ? low : -1;
-        }
-        job->out[i] = last;
+        job->out[i] = !job->table ? search(job, id) : id <= highest ? job->table[id] : -1;
     }
+}
+
+/* Many rows pay for a table of all ids up to the highest. */
+static reel_status fill_table(const int32_t *ids, int32_t n, int64_t n_rows, int32_t **table, reel_error *err) {
+    *table = NULL;
+    if (n == 0 || n_rows < ids[n - 1] / 4) return REEL_OK;
+    TRY_RETURN(MEM_RAW(table, (int64_t)ids[n - 1] + 1, err));
+    for (int64_t id = 0; id <= ids[n - 1]; id++) (*table)[id] = -1;
+    for (int32_t i = 0; i < n; i++) (*table)[ids[i]] = i;
+    return REEL_OK;
 }
 
 static reel_status index_rows(reel_context *ctx, const int32_t *ids, int32_t n, int64_t n_rows, const int32_t *row_ids,
                               int32_t **out, reel_error *err) {
+    int32_t *table;
     TRY_RETURN(MEM_RAW(out, n_rows, err));
-    struct index_job job = {ids, n, n_rows, row_ids, *out};
+    TRY_RETURN(fill_table(ids, n, n_rows, &table, err));
+    struct index_job job = {ids, n, table, n_rows, row_ids, *out};
     thread_pool_run(ctx->pool, (n_rows + INDEX_ROWS - 1) / INDEX_ROWS, index_task, &job);
+    mem_free(table);
     return REEL_OK;
 }
 
