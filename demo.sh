@@ -57,9 +57,15 @@ heading "Import: CSV to one file that is mapped, not parsed, from then on"
 show $reel import "$data" -o $out/ratings.reel
 
 heading "Explore: what the ratings look like"
-first_page() { "$@" >$out/explore.txt && head -n 60 $out/explore.txt; }
-show -f first_page $reel explore $out/ratings.reel --html $out/explore.html
-echo "... the rest: $out/explore.txt, with plots: $out/explore.html"
+excerpt() { # the head of the report on movies and of the one on ratings
+    "$@" >$out/explore.txt
+    sed -n '1,18p' $out/explore.txt
+    echo "..."
+    sed -n '/^RATINGS/,$p' $out/explore.txt | sed -n '1,21p'
+    echo "..."
+}
+show -f excerpt $reel explore $out/ratings.reel --html $out/explore.html
+echo "all of it: $out/explore.txt; with plots, for a browser: $out/explore.html"
 
 heading "Compare: the same five folds for every algorithm"
 show $reel compare $out/ratings.reel -m mean,bias,svd
@@ -76,13 +82,17 @@ fi
 show $reel info $out/svd.reel
 show $reel verify $out/svd.reel
 
-user=1 movie=1
-heading "Recommend: ten titles for user $user, and why"
-show $reel recommend $out/ratings.reel --model $out/svd.reel --user $user -n 10 --explain
+heading "Recommend: ten titles for user 2, and why"
+show $reel recommend $out/ratings.reel --model $out/svd.reel --user 2 -n 10 --explain
 
-heading "Similar movies"
-show $reel similar $out/ratings.reel --movie $movie --by genre
-show $reel similar $out/ratings.reel --movie $movie --by factors --model $out/svd.reel
+heading "Recommend for a newcomer: nothing is trained again"
+printf 'movieId,rating\n260,5\n1196,5\n1198,4.5\n589,4.5\n1240,4\n597,1.5\n' >$out/newcomer.csv
+show cat $out/newcomer.csv
+show $reel recommend $out/ratings.reel --model $out/svd.reel --rated $out/newcomer.csv -n 5 --min-ratings 50 --explain
+
+heading "Movies like Toy Story"
+show $reel similar $out/ratings.reel --movie 1 --by genre -n 5
+show $reel similar $out/ratings.reel --movie 1 --by ratings -n 5
 
 heading "Done"
 echo "$((SECONDS - started)) seconds in all; everything is in $out/. Next: $reel --help, README.md."

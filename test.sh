@@ -140,7 +140,6 @@ run_fuzzers() {
 
 step "release build (${CC:-cc})" build release || finish
 run_ctest release build/release
-step "lint" tests/lint.sh
 run_pytest
 if ! grep -q "REEL_WITH_CUDA 1" build/release/generated/reel_build.h; then
     skip "CUDA backend: compiled" "no working nvcc here, or REEL_CUDA=OFF"
@@ -150,6 +149,7 @@ if ! build/release/reel doctor --json | grep -q '"devices_usable":"cpu cuda"'; t
 fi
 [ $quick = 0 ] || finish
 
+step "lint" tests/lint.sh
 step "ASan + UBSan build" build asan && run_ctest asan build/asan
 if command -v clang >/dev/null; then
     step "clang build" build release --into build/clang -DREEL_CUDA=OFF -DCMAKE_C_COMPILER=clang &&
