@@ -202,10 +202,10 @@ static reel_status urn_fill(struct repair *repair, reel_error *err) {
     return REEL_OK;
 }
 
-/* Gives the rating `at` of user u to a movie from the urn, if one of 16 tries fits. */
+/* Gives the rating `at` of user u to a movie from the urn, if one of 32 tries fits. */
 static void move_rating(struct repair *repair, int32_t u, int64_t at) {
     struct gen *gen = repair->gen;
-    for (int tries = 0; tries < 16 && repair->n_urn > 0; tries++) {
+    for (int tries = 0; tries < 32 && repair->n_urn > 0; tries++) {
         int64_t place = (int64_t)(gen_rng_uniform(&repair->rng) * (double)repair->n_urn);
         int32_t m = repair->urn[place];
         if (gen->released[m] > gen->user_last[u] || user_has(gen, u, m)) continue;
@@ -255,7 +255,7 @@ reel_status gen_picks_repair(struct gen *gen, reel_error *err) {
     for (int64_t i = 0; i < gen->n_ratings; i++) repair.surplus[gen->picks[i]]++;
     for (int32_t m = 0; m < gen->n_movies; m++) repair.surplus[m] -= gen->movie_targets[m];
     repair_missing(&repair);
-    for (int sweep = 0; sweep < 4; sweep++) {
+    for (int sweep = 0; sweep < 8; sweep++) {
         TRY(urn_fill(&repair, err));
         if (repair.n_urn == 0) break;
         context_log(gen->ctx, REEL_LOG_DEBUG, "gen: %lld ratings to move", (long long)repair.n_urn);

@@ -56,7 +56,7 @@ static double share_after(const struct gen_profile *profile, int year) {
 static double popularity(const struct gen *gen, int32_t m, double quality, struct gen_rng *rng) {
     uint32_t genres = gen->catalogue.genres[m];
     int year = gen->catalogue.years[m];
-    double score = 0.55 * quality + 1.2 * gen_rng_normal(rng) - 3.0 * m / gen->n_movies;
+    double score = 0.85 * quality + 1.2 * gen_rng_normal(rng) - 3.0 * m / gen->n_movies;
     for (int g = 0; g < GEN_GENRES; g++)
         if (genres >> g & 1) score += gen_genres[g].popularity;
     if (!genres) score -= 2;
@@ -100,17 +100,39 @@ static int compare_times(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
+/* No movie can be rated by more than the users who were there after it came out: a score whose count would come
+ * near that falls to where the counts (n_rated, ascending) allow it. */
+static void demote_late(const struct gen *gen, struct ranked *ranked, const int64_t *counts) {
+    int32_t unrated = gen->n_movies - gen->n_rated;
+    for (int32_t i = 0; i < gen->n_rated; i++) {
+        int year = gen->catalogue.years[ranked[unrated + i].movie];
+        if (year < gen->profile->first_year) continue;
+        double most = 0.5 * gen->n_users * share_after(gen->profile, year);
+        int32_t low = 0, high = i;
+        while (low < high) {
+            int32_t middle = low + (high - low + 1) / 2;
+            if ((double)counts[middle] <= most)
+                low = middle;
+            else
+                high = middle - 1;
+        }
+        ranked[unrated + i].score = ranked[unrated + low].score;
+    }
+}
+
 /* The largest count to the highest score. */
 static reel_status deal_counts(struct gen *gen, struct ranked *ranked, reel_error *err) {
     const struct gen_profile *profile = gen->profile;
     struct gen_degree_curve curve = {profile->movie_knots, profile->n_movie_knots, profile->n_rated,
                                      profile->n_ratings};
+    int32_t unrated = gen->n_movies - gen->n_rated;
     int64_t *counts;
     TRY_RETURN(MEM_RAW(&counts, gen->n_rated, err));
     reel_status status = gen_degrees(&curve, gen->n_users, gen->n_ratings, gen->n_rated, counts, err);
     if (status == REEL_OK) {
         qsort(ranked, (size_t)gen->n_movies, sizeof *ranked, compare_ranked);
-        int32_t unrated = gen->n_movies - gen->n_rated;
+        demote_late(gen, ranked, counts);
+        qsort(ranked, (size_t)gen->n_movies, sizeof *ranked, compare_ranked);
         for (int32_t i = 0; i < gen->n_rated; i++) gen->movie_targets[ranked[unrated + i].movie] = counts[i];
     }
     mem_free(counts);
@@ -178,12 +200,14 @@ static uint32_t join_time(const struct gen_profile *profile, struct gen_rng *rng
 
 /* Most users come once; the others return after gaps of days to years, and give their first session the
  * largest share. */
-static void draw_sessions(const struct gen *gen, int64_t n_ratings, struct gen_rng *rng, struct gen_user *user) {
+static void draw_sessions(const struct gen *gen, int32_t u, struct gen_rng *rng, struct gen_user *user) {
     const struct gen_profile *profile = gen->profile;
+    int64_t n_ratings = gen->user_offsets[u + 1] - gen->user_offsets[u];
     int n = 1;
     if (gen_rng_uniform(rng) > 0.55) n += 1 + (int)(gen_rng_exponential(rng) * (1.5 + (double)n_ratings / 150));
     if (n > GEN_SESSIONS_MAX) n = GEN_SESSIONS_MAX;
     double first = n == 1 ? 1 : 0.5 + 0.5 * gen_rng_uniform(rng), time = join_time(profile, rng);
+    if (u == 0) time = profile->begin; /* the first user opens the set, whatever chance says */
     for (int s = 0; s < n; s++) {
         double share = s == 0 ? first : (1 - first) / (n - 1);
         user->until[s] = (float)(s == 0 ? share : s == n - 1 ? 1 : user->until[s - 1] + share);
@@ -211,7 +235,7 @@ void gen_user_draw(const struct gen *gen, int32_t u, struct gen_user *out) {
     out->bias = (float)bias;
     for (int f = 0; f < gen->factors; f++) out->factors[f] = (float)gen_rng_normal(&rng);
     for (int f = gen->factors; f < gen->stride; f++) out->factors[f] = 0;
-    draw_sessions(gen, n_ratings, &rng, out);
+    draw_sessions(gen, u, &rng, out);
 }
 
 struct gen_rating gen_rate(const struct gen *gen, const struct gen_user *user, int64_t at, int32_t movie) {
