@@ -57,7 +57,7 @@ static const struct gen_profile profiles[] = {
      .taste = 0.48,
      .drift = 0.02,
      .mood = 0.14,
-     .noise = 0.703,
+     .noise = 0.701,
      .factor_decay = 0.8},
     {.name = "ml-1m",
      .n_users = 6040,
@@ -135,13 +135,13 @@ static const struct gen_profile profiles[] = {
                       0.0431, 0.0412, 0.0228, 0.0168, 0.0462, 0.0165, 0.0143, 0.0656, 0.0665, 0.0813, 0.0636},
      .begin = 828124615,
      .end = 1537799250,
-     .user_bias = 0.41,
-     .movie_bias = 0.43,
-     .taste = 0.44,
+     .user_bias = 0.42,
+     .movie_bias = 0.455,
+     .taste = 0.42,
      .drift = 0.02,
      .mood = 0.12,
-     .noise = 0.69,
-     .factor_decay = 0.75},
+     .noise = 0.68,
+     .factor_decay = 0.72},
 };
 
 const struct gen_profile *gen_profile_find(const char *name) {
