@@ -81,11 +81,17 @@ void protocol_describe(const reel_protocol *protocol, char *out, size_t size) {
 
 /* ---- algorithms and outputs ---- */
 
+/* The first line of an algorithm's help. */
+static void print_summary(const char *algorithm) {
+    char *text = reel_algorithm_help(algorithm);
+    if (text) printf("  %.*s\n", (int)strcspn(text, "\n"), text);
+    reel_string_free(text);
+}
+
 void protocol_algorithm_help(const char *algorithm) {
     if (!algorithm) {
-        printf("\nalgorithms (reel train -m ALGO --help lists the parameters of one):\n  ");
-        for (const char *const *name = reel_algorithms(); *name; name++) printf("%s ", *name);
-        putchar('\n');
+        printf("\nalgorithms (reel train -m ALGO --help lists the parameters of one):\n");
+        for (const char *const *name = reel_algorithms(); *name; name++) print_summary(*name);
         return;
     }
     char *text = reel_algorithm_help(algorithm);

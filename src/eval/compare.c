@@ -210,13 +210,8 @@ static reel_status run_cell(reel_context *ctx, const struct comparison *comparis
         snprintf(out->message, sizeof out->message, "%s", reason.message);
         return REEL_OK;
     }
-    if (status != REEL_OK) {
-        if (err) *err = reason;
-        return status;
-    }
-    stage[strlen(stage) - 1] = '\0';
-    context_progress(ctx, stage, "test ratings", test->n, test->n, "rmse", out->cv.folds[fold].test.rmse, 1);
-    return REEL_OK;
+    if (status != REEL_OK && err) *err = reason;
+    return status;
 }
 
 static reel_status run_fold(reel_context *ctx, const struct comparison *comparison, struct folds *folds, int fold,

@@ -67,8 +67,6 @@ static reel_status run_fold(reel_context *ctx, struct folds *folds, int fold, co
     TRY(context_check(ctx, err));
     TRY(folds_load(ctx, folds, fold, candidate->algorithm->needs, &train, &test, err));
     TRY(candidate_run(ctx, candidate, folds->dataset, &train, &test, seed, stage, out, err));
-    snprintf(stage, sizeof stage, "fold %d/%d", fold + 1, folds->n);
-    context_progress(ctx, stage, "test ratings", test.n, test.n, "rmse", out->test.rmse, 1);
 cleanup:
     ratings_free(&train);
     rating_pairs_free(&test);

@@ -1,5 +1,6 @@
 #include "eval/folds.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,10 +111,14 @@ reel_status candidate_run(reel_context *ctx, const struct candidate *candidate, 
     /* The test part is not shown to the fit: nothing may be tuned or stopped by it. */
     struct fit_input input = {
         .dataset = dataset, .ratings = train, .params = &candidate->params, .seed = seed, .stage = stage};
+    char test_stage[96];
+    snprintf(test_stage, sizeof test_stage, "%.80stest", stage);
     double begin = clock_seconds();
     TRY(model_fit(ctx, candidate->algorithm, &input, &model, &output, err));
     double fitted = clock_seconds();
+    context_progress(ctx, test_stage, "ratings", 0, test->n, NULL, 0, 0);
     TRY(model_measure(ctx, model, test, output.test_predictions, NULL, &out->test, err));
+    context_progress(ctx, test_stage, "ratings", test->n, test->n, "rmse", out->test.rmse, 1);
     out->fit_seconds = fitted - begin;
     out->test_seconds = clock_seconds() - fitted;
 cleanup:
