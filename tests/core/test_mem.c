@@ -49,7 +49,7 @@ static void test_arena(void) {
     for (size_t i = 0; i < 2000; i++)
         for (size_t k = 0; k < i * 7 % 300; k++)
             if (pieces[i][k] != (i & 0xff)) {
-                CHECK(!"pieces overlap");
+                CHECK(0 && "pieces overlap");
                 i = 2000;
                 break;
             }

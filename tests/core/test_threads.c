@@ -34,7 +34,7 @@ static void test_each_task_once(void) {
             int64_t n = counts[round % 5], total = 0;
             thread_pool_run(pool, n, visit, &job);
             for (int64_t task = 0; task < MAX_TASKS; task++)
-                if (job.visits[task] != (task < n)) CHECK(!"a task ran twice or not at all");
+                if (job.visits[task] != (task < n)) CHECK(0 && "a task ran twice or not at all");
             for (int worker = 0; worker < sizes[s]; worker++) total += job.by_worker[worker];
             CHECK_INT(total, n);
             CHECK(!job.bad_worker);
