@@ -1,7 +1,8 @@
 /* bench_sgd DATASET|synthetic[:RATINGS] [key=value ...]: trains svd on four fifths of the ratings, measures on the
  * rest, and prints one CSV row: ratings, factors, threads, bands, epochs, ratings/s of the median and the best epoch,
- * seconds of fitting in all, test RMSE, train RMSE of the last epoch, peak memory. Keys: svd's parameters, and threads.
- * Also write=FOLDER: the two parts as text (user movie stars) for other programs. */
+ * seconds of fitting in all, test RMSE, train RMSE of the last epoch, peak memory. Keys: svd's parameters, threads, and
+ * fold (0..4, which fifth is the test). * Also write=FOLDER: the two parts as text (user movie stars) for other
+ * programs. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,12 +147,13 @@ static void write_pairs(const char *folder, const char *name, const struct ratin
     fclose(file);
 }
 
-static void fit(reel_context *ctx, const struct ratings *all, const struct param_values *params, const char *folder) {
+static void fit(reel_context *ctx, const struct ratings *all, const struct param_values *params, int fold,
+                const char *folder) {
     struct ratings train;
     struct rating_pairs test;
     uint8_t *marks;
     need(MEM_NEW(&marks, all->n_ratings, &error));
-    need(split_fold(ctx, all, REEL_SPLIT_RANDOM, 5, 0, 1, marks, &error));
+    need(split_fold(ctx, all, REEL_SPLIT_RANDOM, 5, fold, 1, marks, &error));
     need(ratings_subset(ctx, all, marks, 0, &train, &error));
     need(ratings_pairs(ctx, all, marks, &test, &error));
     if (folder) {
@@ -190,6 +192,7 @@ int main(int argc, char **argv) {
     reel_param given[PARAMS_MAX];
     size_t n = 0;
     const char *folder = NULL;
+    int fold = 0; /* of five */
     reel_context_options options;
     reel_context_options_default(&options);
     options.device = "cpu";
@@ -202,6 +205,8 @@ int main(int argc, char **argv) {
         *equals = '\0';
         if (strcmp(argv[i], "threads") == 0)
             options.threads = atoi(equals + 1);
+        else if (strcmp(argv[i], "fold") == 0)
+            fold = atoi(equals + 1);
         else if (strcmp(argv[i], "write") == 0)
             folder = equals + 1;
         else
@@ -216,12 +221,12 @@ int main(int argc, char **argv) {
     if (strncmp(source, "synthetic", 9) == 0) {
         double wanted = source[9] == ':' ? atof(source + 10) : 20e6;
         struct ratings all = synthetic((int64_t)wanted);
-        fit(ctx, &all, &params, folder);
+        fit(ctx, &all, &params, fold, folder);
         ratings_free(&all);
     } else {
         reel_dataset *dataset;
         need(reel_dataset_open(ctx, source, &dataset, &error));
-        fit(ctx, &dataset->ratings, &params, folder);
+        fit(ctx, &dataset->ratings, &params, fold, folder);
         reel_dataset_free(dataset);
     }
     reel_context_free(ctx);
