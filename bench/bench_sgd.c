@@ -1,13 +1,14 @@
-/* bench_sgd DATASET|synthetic[:RATINGS] [key=value ...]: trains svd on four fifths of the ratings, measures on the
- * rest, and prints one CSV row: ratings, factors, threads, bands, epochs, ratings/s of the median and the best epoch,
- * seconds of fitting in all, test RMSE, train RMSE of the last epoch, peak memory. Keys: svd's parameters, threads, and
- * fold (0..4, which fifth is the test). * Also write=FOLDER: the two parts as text (user movie stars) for other
- * programs. */
+/* bench_sgd [DATASET | synthetic[:RATINGS] [KEY=VALUE ...]]: trains svd on four fifths of the ratings, measures on the
+ * rest; rows: ratings/s of the median and the best epoch, seconds of fitting in all, test RMSE, peak memory.
+ * Keys: svd's parameters; threads; fold (0..4: which fifth is the test); write=FOLDER puts both parts into
+ * FOLDER/train.bin and FOLDER/test.bin for other programs. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/bench.h"
+#include "core/doctor.h"
 #include "core/mem.h"
 #include "data/split.h"
 #include "kernels/common/normal.h"
@@ -90,7 +91,7 @@ static struct ratings synthetic(int64_t n_ratings) {
     need(MEM_NEW(&offsets, r.n_users + 1, &error));
     need(MEM_NEW(&movies, room, &error));
     need(MEM_NEW(&ratings, room, &error));
-    for (int32_t m = 0; m < N_MOVIES; m++) cumulative[m] = sum += exp(2.73 * (double)normal(90000000 + (uint64_t)m));
+    for (int32_t m = 0; m < N_MOVIES; m++) cumulative[m] = sum += exp(2.2 * (double)normal(90000000 + (uint64_t)m));
     for (int32_t u = 0; u < r.n_users; u++) {
         double want = 20 + exp(3.87 + 1.38 * (double)normal(100000000 + (uint64_t)u));
         int64_t begin = offsets[u], most = room - begin;
@@ -116,39 +117,52 @@ static int compare_doubles(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static void print_row(const struct fit_input *input, const struct fit_output *output, const reel_metrics *test,
-                      int threads) {
-    double seconds[4096];
-    int n = 0;
-    for (int e = 1; e < output->n_epochs && n < 4096; e++) seconds[n++] = output->epochs[e].seconds;
-    if (n == 0) return;
+static void print_rows(const char *source, const struct fit_input *input, const struct fit_output *output,
+                       const reel_metrics *test, int threads) {
+    double *seconds;
+    int n = output->n_epochs - 1;
+    if (n < 1) return;
+    need(MEM_NEW(&seconds, n, &error));
+    for (int e = 1; e <= n; e++) seconds[e - 1] = output->epochs[e].seconds;
     qsort(seconds, (size_t)n, sizeof *seconds, compare_doubles);
     double ratings = (double)input->ratings->n_ratings;
-    printf("ratings,factors,threads,bands,epochs,ratings_per_second_median,ratings_per_second_best,fit_seconds,"
-           "test_rmse,train_rmse,peak_mib\n");
-    printf("%.0f,%.0f,%d,%.0f,%d,%.4g,%.4g,%.3f,%.5f,%.5f,%.0f\n", ratings, params_number(input->params, "factors"),
-           threads, params_number(input->params, "bands"), n, ratings / seconds[n / 2], ratings / seconds[0],
-           output->fit_seconds, test->rmse, output->epochs[output->n_epochs - 1].train_rmse,
-           (double)peak_rss_bytes() / 1048576);
+    const char *slash = strrchr(source, '/');
+    char what[200];
+    snprintf(what, sizeof what, "%.60s k=%g epochs=%d bands=%g simd=%s", slash ? slash + 1 : source,
+             params_number(input->params, "factors"), n, params_number(input->params, "bands"),
+             simd_level_name(simd_level()));
+    bench_row("svd epoch", threads, what, ratings / seconds[n / 2], "", NAN, "ratings/s");
+    bench_row("svd best epoch", threads, what, ratings / seconds[0], "", NAN, "ratings/s");
+    bench_row("svd fit", threads, what, output->fit_seconds, "", NAN, "s");
+    bench_row("svd test", threads, what, test->rmse, "", NAN, "RMSE");
+    bench_row("svd peak memory", threads, what, (double)peak_rss_bytes() / 1e6, "", NAN, "MB");
+    mem_free(seconds);
 }
 
+/* (int32 user, int32 movie, float stars) a rating. */
 static void write_pairs(const char *folder, const char *name, const struct ratings *all, const uint8_t *test,
                         int part) {
     char path[512];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "w");
-    if (!file) {
+    FILE *file = fopen(path, "wb");
+    int failed = !file;
+    for (int32_t u = 0; !failed && u < all->n_users; u++)
+        for (int64_t i = all->user_offsets[u]; i < all->user_offsets[u + 1]; i++) {
+            struct {
+                int32_t user, movie;
+                float stars;
+            } node = {u, all->user_movies[i], 0.5f * all->user_ratings[i]};
+            if ((test[i] != 0) == part) failed |= fwrite(&node, sizeof node, 1, file) != 1;
+        }
+    if (file) failed |= fclose(file) != 0;
+    if (failed) {
         perror(path);
         exit(1);
     }
-    for (int32_t u = 0; u < all->n_users; u++)
-        for (int64_t i = all->user_offsets[u]; i < all->user_offsets[u + 1]; i++)
-            if ((test[i] != 0) == part) fprintf(file, "%d %d %g\n", u, all->user_movies[i], 0.5 * all->user_ratings[i]);
-    fclose(file);
 }
 
-static void fit(reel_context *ctx, const struct ratings *all, const struct param_values *params, int fold,
-                const char *folder) {
+static void fit(reel_context *ctx, const char *source, const struct ratings *all, const struct param_values *params,
+                int fold, const char *folder) {
     struct ratings train;
     struct rating_pairs test;
     uint8_t *marks;
@@ -157,8 +171,8 @@ static void fit(reel_context *ctx, const struct ratings *all, const struct param
     need(ratings_subset(ctx, all, marks, 0, &train, &error));
     need(ratings_pairs(ctx, all, marks, &test, &error));
     if (folder) {
-        write_pairs(folder, "train.txt", all, marks, 0);
-        write_pairs(folder, "test.txt", all, marks, 1);
+        write_pairs(folder, "train.bin", all, marks, 0);
+        write_pairs(folder, "test.bin", all, marks, 1);
     }
     mem_free(marks);
     int32_t *ids;
@@ -176,11 +190,7 @@ static void fit(reel_context *ctx, const struct ratings *all, const struct param
     reel_metrics metrics;
     need(model_fit(ctx, algorithm_find("svd"), &input, &model, &output, &error));
     need(model_measure(ctx, model, &test, NULL, NULL, &metrics, &error));
-    print_row(&input, &output, &metrics, reel_context_threads(ctx));
-    if (getenv("BENCH_SGD_EPOCHS"))
-        for (int e = 0; e < output.n_epochs; e++)
-            printf("epoch %d train %.5f test %.5f %.3f s\n", e, output.epochs[e].train_rmse, output.epochs[e].test_rmse,
-                   output.epochs[e].seconds);
+    print_rows(source, &input, &output, &metrics, reel_context_threads(ctx));
     free(output.epochs);
     reel_model_free(model);
     ratings_free(&train);
@@ -221,12 +231,12 @@ int main(int argc, char **argv) {
     if (strncmp(source, "synthetic", 9) == 0) {
         double wanted = source[9] == ':' ? atof(source + 10) : 20e6;
         struct ratings all = synthetic((int64_t)wanted);
-        fit(ctx, &all, &params, fold, folder);
+        fit(ctx, source, &all, &params, fold, folder);
         ratings_free(&all);
     } else {
         reel_dataset *dataset;
         need(reel_dataset_open(ctx, source, &dataset, &error));
-        fit(ctx, &dataset->ratings, &params, fold, folder);
+        fit(ctx, source, &dataset->ratings, &params, fold, folder);
         reel_dataset_free(dataset);
     }
     reel_context_free(ctx);
