@@ -2,7 +2,8 @@
  * Volinsky, "Matrix factorization techniques for recommender systems", 2009): score = mean + user_bias +
  * movie_bias + <user_factors, movie_factors>.
  *
- * Tensors, all F32: "mean" (1,), "user_bias" (U,), "movie_bias" (M,), "user_factors" (U, k), "movie_factors" (M, k).
+ * Tensors, all F32: "mean" (1,), "user_bias" (U,), "movie_bias" (M,), "user_factors" (U, k), "movie_factors" (M, k),
+ * "fold_in_precision" (d, d) with d = k + 1, or k without biases (svd_prior.h).
  * Users and movies without training ratings have zeros. With biased = false the biases are zeros and scores are
  * the bare product; "mean" then serves pairs of which one side is unknown. */
 #ifndef MODEL_SVD_H
@@ -25,10 +26,11 @@ reel_status svd_bind(struct reel_model *model, reel_error *err);
 struct svd_fold {
     double factor_ridge, bias_ridge; /* on the diagonal; times the number of ratings if per_rating */
     int per_rating;
-    const double *gram; /* (k, k) sum q q^T over all movies for implicit feedback, else NULL */
-    double alpha;       /* confidence 1 + alpha stars, with gram */
+    const float *precision; /* (d, d) added to A: prior precision in units of the noise, else NULL */
+    const double *gram;     /* (k, k) sum q q^T over all movies for implicit feedback, else NULL */
+    double alpha;           /* confidence 1 + alpha stars, with gram */
 };
-/* Binds the tensors above for any algorithm that has them; the functions below then serve it. */
+/* Binds the tensors above, but for the last, for any algorithm that has them; the functions below then serve it. */
 reel_status svd_bind_factors(struct reel_model *model, int k, int biased, const struct svd_fold *fold, reel_error *err);
 void svd_unbind(struct reel_model *model);
 reel_status svd_predict(const struct reel_model *model, int64_t n, const int32_t *users, const int32_t *movies,

@@ -12,6 +12,7 @@
 #include "model/measure.h"
 #include "model/sgd_grid.h"
 #include "model/svd.h"
+#include "model/svd_prior.h"
 
 enum { ROW_CHUNK = 256, CHECK_LANES = 4 };
 
@@ -325,6 +326,9 @@ static reel_status make_tensors(struct trainer *trainer, struct tensor_set *set,
     const struct sgd_grid *grid = &trainer->grid;
     float *mean, *user_bias, *movie_bias, *users, *movies;
     int64_t user_shape[2] = {ratings->n_users, trainer->k}, movie_shape[2] = {ratings->n_movies, trainer->k};
+    int d = trainer->k + trainer->biased;
+    int64_t prior_shape[2] = {d, d};
+    float *precision;
     TRY_RETURN(baseline_add(set, ratings, &mean, &user_bias, &movie_bias, err));
     TRY_RETURN(tensor_set_add(set, "user_factors", DTYPE_F32, 2, user_shape, (void **)&users, err));
     TRY_RETURN(tensor_set_add(set, "movie_factors", DTYPE_F32, 2, movie_shape, (void **)&movies, err));
@@ -334,6 +338,10 @@ static reel_status make_tensors(struct trainer *trainer, struct tensor_set *set,
     fine &= copy_rows(trainer, grid->n_movie_rows, grid->row_movies, trainer->movies, trainer->stride - 1, movies,
                       movie_bias);
     if (!fine) return fail_diverged(trainer, trainer->output->n_epochs - 1, err);
+    TRY_RETURN(tensor_set_add(set, "fold_in_precision", DTYPE_F32, 2, prior_shape, (void **)&precision, err));
+    const reel_epoch *last = &trainer->output->epochs[trainer->output->n_epochs - 1];
+    TRY_RETURN(svd_prior(trainer->ctx, trainer->users, grid->n_user_rows, trainer->stride, trainer->k,
+                         trainer->stride - 2, d, last->train_rmse * last->train_rmse, precision, err));
     if (!trainer->patience) return REEL_OK;
     return tensor_set_putf(set, "best_epoch", err, "%d", trainer->best_epoch);
 }

@@ -1,10 +1,11 @@
-/* Scoring with `svd`: pairs, all movies of a user, visitors by fold-in, explanations.
+/* Scoring with `svd` and models of its shape: pairs, all movies of a user, visitors by fold-in, explanations.
  *
  * Fold-in: a visitor's factors and bias x = (p, b) are the ridge solution against the fixed movie factors,
- *   min_x  sum_j (y_j - <x, (q_j, 1)>)^2 + n (regularization_pu |p|^2 + regularization_bu b^2),
- * y_j = stars_j - mean - movie_bias_j: what SGD on those n ratings alone would converge to. x = A^-1 sum_j y_j
- * (q_j, 1) is linear in the y_j, so a score splits into one share a rating: <(q_m, 1), A^-1 (q_j, 1)> y_j. */
-#include <math.h>
+ *   min_x  sum_j (y_j - <x, (q_j, 1)>)^2 + x^T Lambda x,   y_j = stars_j - mean - movie_bias_j.
+ * For svd, Lambda is the precision of the trained users' own vectors (svd_prior.h): few ratings leave a visitor near
+ * what is usual among users. (SGD's regularization, summed over n ratings, would hold far less: SGD stops early
+ * instead.) x = A^-1 sum_j y_j (q_j, 1) is linear in the y_j, so a score splits into one share a rating:
+ * <(q_m, 1), A^-1 (q_j, 1)> y_j. */
 #include <string.h>
 
 #include "core/error.h"
@@ -12,9 +13,6 @@
 #include "model/dense.h"
 #include "model/dot.h"
 #include "model/svd.h"
-
-/* Keeps A positive definite for models trained without regularization. */
-#define LEAST_REGULARIZATION 1e-6
 
 struct svd_state {
     int k, biased;
@@ -27,11 +25,11 @@ struct svd_state {
 reel_status svd_bind(struct reel_model *model, reel_error *err) {
     struct param_values params;
     TRY_RETURN(params_of_set(model->set, svd_params, svd_n_params, &params, err));
-    struct svd_fold fold = {.factor_ridge = fmax(svd_rate(&params, "regularization", "pu"), LEAST_REGULARIZATION),
-                            .bias_ridge = fmax(svd_rate(&params, "regularization", "bu"), LEAST_REGULARIZATION),
-                            .per_rating = 1};
-    return svd_bind_factors(model, (int)params_number(&params, "factors"), params_number(&params, "biased") != 0, &fold,
-                            err);
+    struct svd_fold fold = {0};
+    int k = (int)params_number(&params, "factors"), biased = params_number(&params, "biased") != 0;
+    int64_t shape[2] = {k + biased, k + biased};
+    TRY_RETURN(model_require_floats(model, "fold_in_precision", 2, shape, &fold.precision, NULL, err));
+    return svd_bind_factors(model, k, biased, &fold, err);
 }
 
 reel_status svd_bind_factors(struct reel_model *model, int k, int biased, const struct svd_fold *fold,
@@ -139,6 +137,8 @@ static reel_status ridge_new(const struct svd_state *state, int64_t n, const int
     TRY_RETURN(MEM_NEW(&ridge->lower, (int64_t)d * d, err));
     TRY_RETURN(MEM_NEW(&ridge->x, d, err));
     if (state->fold.gram) memcpy(ridge->lower, state->fold.gram, sizeof(double) * (size_t)d * (size_t)d);
+    for (int64_t i = 0; state->fold.precision && i < (int64_t)d * d; i++)
+        ridge->lower[i] = (double)state->fold.precision[i];
     for (int64_t j = 0; j < n; j++) {
         movie_vector(state, movies[j], vector);
         double w = weight(state, stars[j]), wy = w * residual(state, movies[j], stars[j]);

@@ -203,6 +203,36 @@ static void test_fold_in(void) {
     reel_context_free(ctx);
 }
 
+/* Three ratings bring a visitor nearer to the user who gave them, not further away by fitting their noise. */
+static void test_few_ratings(void) {
+    reel_context *ctx = context_of(2);
+    struct planted p = planted_new(ctx, 300, 80, 50, 0.6f, 13);
+    struct fit_output output;
+    reel_error err;
+    reel_model *model = fit(ctx, &p, "svd", &output);
+    double visitor = 0, stranger = 0;
+    for (int32_t user = 0; user < 300; user++) {
+        int64_t begin = p.train.user_offsets[user];
+        if (p.train.user_offsets[user + 1] - begin < 3) continue;
+        float stars[3], scores[80], trained[80], unknown[80];
+        for (int64_t i = 0; i < 3; i++) stars[i] = 0.5f * p.train.user_ratings[begin + i];
+        const int32_t *rated = p.train.user_movies + begin;
+        REQUIRE_OK(model->algorithm->fold_in(model, 3, rated, stars, 0, scores, NULL, &err), err);
+        REQUIRE_OK(model->algorithm->score_movies(model, user, 0, trained, NULL, &err), err);
+        REQUIRE_OK(model->algorithm->score_movies(model, -1, 0, unknown, NULL, &err), err);
+        for (int32_t m = 0; m < 80; m++) {
+            visitor += pow((double)scores[m] - (double)trained[m], 2);
+            stranger += pow((double)unknown[m] - (double)trained[m], 2);
+        }
+    }
+    printf("     squared distance to the trained scores: %.0f after 3 ratings, %.0f after none\n", visitor, stranger);
+    CHECK(visitor < 0.9 * stranger);
+    fit_output_free(&output);
+    reel_model_free(model);
+    planted_free(&p);
+    reel_context_free(ctx);
+}
+
 /* A model's set, copied with one thing spoilt, must be refused. */
 enum spoil { SPOIL_NOTHING, SPOIL_IDS, SPOIL_NAN, SPOIL_SCALE, SPOIL_ALGORITHM, SPOIL_SHAPE, SPOIL_PARAM, SPOILS };
 
@@ -311,6 +341,7 @@ int main(void) {
     RUN(test_measure);
     RUN(test_saved_and_unknown);
     RUN(test_fold_in);
+    RUN(test_few_ratings);
     RUN(test_corrupt);
     RUN(test_errors);
     RUN(test_early_stopping);
