@@ -143,6 +143,9 @@ static reel_model *made_model(float **factors, int32_t *row_of) {
     REQUIRE_OK(tensor_set_add1(set, "movie_bias", DTYPE_F32, n, (void **)&bias, &err), err);
     REQUIRE_OK(tensor_set_add(set, "user_factors", DTYPE_F32, 2, user_shape, (void **)&user_factors, &err), err);
     REQUIRE_OK(tensor_set_add(set, "movie_factors", DTYPE_F32, 2, movie_shape, (void **)factors, &err), err);
+    int64_t prior_shape[] = {K + 1, K + 1};
+    float *precision; /* only folding in looks at it */
+    REQUIRE_OK(tensor_set_add(set, "fold_in_precision", DTYPE_F32, 2, prior_shape, (void **)&precision, &err), err);
     for (int m = 0; m < MOVIES; m++) {
         if (row_of[m] < 0) continue;
         movie_ids[row_of[m]] = ids[m];
