@@ -244,6 +244,9 @@ int cli_params(const struct cli *cli, const struct cli_list *list, reel_param *o
         }
         out[i].key = strndup(list->items[i], (size_t)(equals - list->items[i]));
         out[i].value = equals + 1;
+        if (out[i].key) continue;
+        cli_params_free(out, i);
+        return cli_fail(cli, &(reel_error){REEL_NO_MEMORY, "out of memory"});
     }
     return -1;
 }

@@ -37,18 +37,21 @@ static int parse(struct cli *cli, int argc, char **argv, struct compare_args *ar
     return status;
 }
 
-/* A copy that may be cut up; freed with the arguments. NULL when memory is out. */
-static char *own_copy(struct compare_args *args, const char *text) {
-    char *copy = strdup(text);
-    if (copy) args->copies[args->n_copies++] = copy;
-    return copy;
+/* *out = a copy that may be cut up; freed with the arguments. Returns -1 to go on, else an exit status. */
+static int own_copy(const struct cli *cli, struct compare_args *args, const char *text, char **out) {
+    *out = strdup(text);
+    if (!*out) return cli_fail(cli, &(reel_error){REEL_NO_MEMORY, "out of memory"});
+    args->copies[args->n_copies++] = *out;
+    return -1;
 }
 
 static int cut_grid(const struct cli *cli, struct compare_args *args) {
     if (args->grid.n > GRID_MAX) return cli_usage(cli, "at most %d --grid options are possible", GRID_MAX);
     for (size_t g = 0; g < args->grid.n; g++) {
-        char *key = own_copy(args, args->grid.items[g]);
-        char *equals = key ? strchr(key, '=') : NULL;
+        char *key;
+        int status = own_copy(cli, args, args->grid.items[g], &key);
+        if (status >= 0) return status;
+        char *equals = strchr(key, '=');
         if (!equals || equals == key || !cli_split_commas(equals + 1, &args->values[g]))
             return cli_usage(cli, "--grid takes key=value,value,... (found '%s')", args->grid.items[g]);
         *equals = '\0';
@@ -59,8 +62,10 @@ static int cut_grid(const struct cli *cli, struct compare_args *args) {
 
 static int cut_names(const struct cli *cli, struct compare_args *args) {
     for (size_t i = 0; i < args->names.n; i++) {
-        char *names = own_copy(args, args->names.items[i]);
-        if (!names || !cli_split_commas(names, &args->algorithms))
+        char *names;
+        int status = own_copy(cli, args, args->names.items[i], &names);
+        if (status >= 0) return status;
+        if (!cli_split_commas(names, &args->algorithms))
             return cli_usage(cli, "-m takes names separated by commas (found '%s')", args->names.items[i]);
     }
     return args->algorithms.n ? -1 : cli_usage(cli, "-m A,B,... is missing");
@@ -70,22 +75,22 @@ static int cut_names(const struct cli *cli, struct compare_args *args) {
 
 static json_t *model_json(const reel_compared *model, int rank) {
     json_t *object = protocol_cv_json(&model->cv);
-    json_object_set_new(object, "rank", model->status == REEL_OK ? json_integer(rank) : json_null());
-    json_object_set_new(object, "params", json_string(model->params));
-    json_object_set_new(object, "rmse", protocol_real(model->cv.mean.rmse));
-    json_object_set_new(object, "mae", protocol_real(model->cv.mean.mae));
-    json_object_set_new(object, "r2", protocol_real(model->cv.mean.r2));
-    if (model->status != REEL_OK) json_object_set_new(object, "error", json_string(model->message));
+    protocol_add(&object, "rank", model->status == REEL_OK ? json_integer(rank) : json_null());
+    protocol_add(&object, "params", json_string(model->params));
+    protocol_add(&object, "rmse", protocol_real(model->cv.mean.rmse));
+    protocol_add(&object, "mae", protocol_real(model->cv.mean.mae));
+    protocol_add(&object, "r2", protocol_real(model->cv.mean.r2));
+    if (model->status != REEL_OK) protocol_add(&object, "error", json_string(model->message));
     return object;
 }
 
 static int print_json(const struct cli *cli, const reel_dataset *dataset, const char *described,
                       const reel_compare_report *report) {
     json_t *models = json_array();
-    for (int i = 0; i < report->n_models; i++) json_array_append_new(models, model_json(&report->models[i], i + 1));
+    for (int i = 0; i < report->n_models; i++) protocol_append(&models, model_json(&report->models[i], i + 1));
     json_t *object = json_pack("{s:o,s:s,s:o,s:I}", "models", models, "protocol", described, "seconds",
                                protocol_real(report->seconds), "peak_rss_bytes", (json_int_t)report->peak_rss_bytes);
-    protocol_add_origin(cli, dataset, object);
+    protocol_add_origin(cli, dataset, &object);
     return cli_print_json(cli, object);
 }
 

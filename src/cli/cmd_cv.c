@@ -118,8 +118,8 @@ static int print_json(const struct cli *cli, const reel_dataset *dataset, const 
     char described[100];
     protocol_describe(protocol, described, sizeof described);
     json_t *object = protocol_cv_json(report);
-    json_object_set_new(object, "protocol", json_string(described));
-    protocol_add_origin(cli, dataset, object);
+    protocol_add(&object, "protocol", json_string(described));
+    protocol_add_origin(cli, dataset, &object);
     return cli_print_json(cli, object);
 }
 

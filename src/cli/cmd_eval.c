@@ -7,9 +7,9 @@
 static int print_json(const struct cli *cli, const reel_dataset *dataset, const reel_model *model,
                       const reel_metrics *metrics) {
     json_t *object = protocol_metrics(metrics);
-    json_object_set_new(object, "n", json_integer(metrics->n));
-    json_object_set_new(object, "algo", json_string(reel_model_algorithm(model)));
-    protocol_add_origin(cli, dataset, object);
+    protocol_add(&object, "n", json_integer(metrics->n));
+    protocol_add(&object, "algo", json_string(reel_model_algorithm(model)));
+    protocol_add_origin(cli, dataset, &object);
     return cli_print_json(cli, object);
 }
 

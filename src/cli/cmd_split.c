@@ -14,9 +14,9 @@ static json_t *fold_json(const reel_split_report *report, const char *out_dir, i
 static int print_json(const struct cli *cli, const reel_dataset *dataset, const char *out_dir,
                       const reel_split_report *report) {
     json_t *folds = json_array();
-    for (int f = 0; f < report->n_folds; f++) json_array_append_new(folds, fold_json(report, out_dir, f));
+    for (int f = 0; f < report->n_folds; f++) protocol_append(&folds, fold_json(report, out_dir, f));
     json_t *object = json_pack("{s:o}", "folds", folds);
-    protocol_add_origin(cli, dataset, object);
+    protocol_add_origin(cli, dataset, &object);
     return cli_print_json(cli, object);
 }
 

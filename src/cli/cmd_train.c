@@ -43,10 +43,9 @@ static json_t *epochs_json(const reel_train_report *report) {
     json_t *epochs = json_array();
     for (int i = 0; i < report->n_epochs; i++) {
         const reel_epoch *epoch = &report->epochs[i];
-        json_array_append_new(epochs,
-                              json_pack("{s:i,s:o,s:o,s:o}", "epoch", epoch->epoch, "train_rmse",
-                                        protocol_real(epoch->train_rmse), "test_rmse", protocol_real(epoch->test_rmse),
-                                        "seconds", protocol_real(epoch->seconds)));
+        protocol_append(&epochs, json_pack("{s:i,s:o,s:o,s:o}", "epoch", epoch->epoch, "train_rmse",
+                                           protocol_real(epoch->train_rmse), "test_rmse",
+                                           protocol_real(epoch->test_rmse), "seconds", protocol_real(epoch->seconds)));
     }
     return epochs;
 }
@@ -54,15 +53,15 @@ static json_t *epochs_json(const reel_train_report *report) {
 static int print_json(const struct cli *cli, const reel_dataset *dataset, const struct train_args *args,
                       const reel_train_report *report) {
     json_t *object = protocol_metrics(&report->test);
-    json_object_set_new(object, "algo", json_string(report->algorithm));
-    json_object_set_new(object, "model", json_string(args->out));
-    json_object_set_new(object, "n_ratings", json_integer(report->n_ratings));
-    json_object_set_new(object, "n_test", json_integer(report->test.n));
-    json_object_set_new(object, "epochs", epochs_json(report));
-    json_object_set_new(object, "fit_seconds", protocol_real(report->fit_seconds));
-    json_object_set_new(object, "ratings_per_second", protocol_real(report->ratings_per_second));
-    json_object_set_new(object, "peak_rss_bytes", json_integer(report->peak_rss_bytes));
-    protocol_add_origin(cli, dataset, object);
+    protocol_add(&object, "algo", json_string(report->algorithm));
+    protocol_add(&object, "model", json_string(args->out));
+    protocol_add(&object, "n_ratings", json_integer(report->n_ratings));
+    protocol_add(&object, "n_test", json_integer(report->test.n));
+    protocol_add(&object, "epochs", epochs_json(report));
+    protocol_add(&object, "fit_seconds", protocol_real(report->fit_seconds));
+    protocol_add(&object, "ratings_per_second", protocol_real(report->ratings_per_second));
+    protocol_add(&object, "peak_rss_bytes", json_integer(report->peak_rss_bytes));
+    protocol_add_origin(cli, dataset, &object);
     return cli_print_json(cli, object);
 }
 

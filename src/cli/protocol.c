@@ -125,6 +125,26 @@ int protocol_check_output(const struct cli *cli, const char *path) {
 
 /* ---- JSON ---- */
 
+static void drop_if(int failed, json_t **json) {
+    if (!failed) return;
+    json_decref(*json);
+    *json = NULL;
+}
+
+void protocol_add(json_t **json, const char *key, json_t *value) {
+    if (!*json)
+        json_decref(value);
+    else
+        drop_if(json_object_set_new(*json, key, value) != 0, json);
+}
+
+void protocol_append(json_t **json, json_t *value) {
+    if (!*json)
+        json_decref(value);
+    else
+        drop_if(json_array_append_new(*json, value) != 0, json);
+}
+
 json_t *protocol_real(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
@@ -136,27 +156,27 @@ json_t *protocol_metrics(const reel_metrics *metrics) {
 
 static json_t *fold_json(const reel_fold *fold) {
     json_t *object = protocol_metrics(&fold->test);
-    json_object_set_new(object, "n", json_integer(fold->test.n));
-    json_object_set_new(object, "fit_seconds", protocol_real(fold->fit_seconds));
-    json_object_set_new(object, "test_seconds", protocol_real(fold->test_seconds));
+    protocol_add(&object, "n", json_integer(fold->test.n));
+    protocol_add(&object, "fit_seconds", protocol_real(fold->fit_seconds));
+    protocol_add(&object, "test_seconds", protocol_real(fold->test_seconds));
     return object;
 }
 
 json_t *protocol_cv_json(const reel_cv_report *report) {
     json_t *folds = json_array();
-    for (int f = 0; f < report->n_folds; f++) json_array_append_new(folds, fold_json(&report->folds[f]));
+    for (int f = 0; f < report->n_folds; f++) protocol_append(&folds, fold_json(&report->folds[f]));
     return json_pack("{s:s,s:o,s:o,s:o,s:I,s:o,s:o,s:I}", "algo", report->algorithm, "folds", folds, "mean",
                      protocol_metrics(&report->mean), "std", protocol_metrics(&report->std), "n",
                      (json_int_t)report->mean.n, "fit_seconds", protocol_real(report->fit_seconds), "test_seconds",
                      protocol_real(report->test_seconds), "peak_rss_bytes", (json_int_t)report->peak_rss_bytes);
 }
 
-void protocol_add_origin(const struct cli *cli, const reel_dataset *dataset, json_t *object) {
+void protocol_add_origin(const struct cli *cli, const reel_dataset *dataset, json_t **object) {
     reel_dataset_info info;
     reel_dataset_get_info(dataset, &info);
-    json_object_set_new(object, "fingerprint", json_string(info.fingerprint));
-    json_object_set_new(object, "seed", json_integer(cli->seed));
-    json_object_set_new(object, "threads", json_integer(reel_context_threads(cli->ctx)));
-    json_object_set_new(object, "device", json_string(reel_context_backend(cli->ctx)));
-    json_object_set_new(object, "commit", json_string(reel_build_commit()));
+    protocol_add(object, "fingerprint", json_string(info.fingerprint));
+    protocol_add(object, "seed", json_integer(cli->seed));
+    protocol_add(object, "threads", json_integer(reel_context_threads(cli->ctx)));
+    protocol_add(object, "device", json_string(reel_context_backend(cli->ctx)));
+    protocol_add(object, "commit", json_string(reel_build_commit()));
 }

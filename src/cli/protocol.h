@@ -34,6 +34,10 @@ void protocol_algorithm_help(const char *algorithm);
 /* Finds out before hours of work whether `path` can be written. Returns -1 to go on, else an exit status. */
 int protocol_check_output(const struct cli *cli, const char *path);
 
+/* Adds `value`, taken over, to an object or array; when memory is out *json becomes NULL and stays so, and
+ * cli_print_json reports it, so that no answer lacks a field. */
+void protocol_add(json_t **json, const char *key, json_t *value);
+void protocol_append(json_t **json, json_t *value);
 /* NaN and infinities become null. */
 json_t *protocol_real(double value);
 /* {"rmse","mae","r2"} */
@@ -41,6 +45,6 @@ json_t *protocol_metrics(const reel_metrics *metrics);
 /* {"folds":[...],"mean":{...},"std":{...},...} */
 json_t *protocol_cv_json(const reel_cv_report *report);
 /* Adds dataset fingerprint, seed, threads, device and commit: what a figure needs to be repeated. */
-void protocol_add_origin(const struct cli *cli, const reel_dataset *dataset, json_t *object);
+void protocol_add_origin(const struct cli *cli, const reel_dataset *dataset, json_t **object);
 
 #endif
