@@ -24,6 +24,7 @@ static int write_page(const struct cli *cli, const char *path, const char *page)
         failed |= fclose(file) != 0;
         failed = failed || rename(temporary, path) != 0;
     }
+    if (!file && fd >= 0) close(fd);
     if (failed) snprintf(err.message, sizeof err.message, "%.500s: cannot be written: %s", path, strerror(errno));
     if (failed && fd >= 0) unlink(temporary);
     free(temporary);

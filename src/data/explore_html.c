@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/display_text.h"
 #include "data/explore_facts.h"
@@ -427,10 +428,16 @@ static void key_figures(struct strbuf *out, const struct explore_facts *facts) {
     html_figures(out, figures, n);
 }
 
+/* The last name in a path. */
+static const char *base_name(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
 char *explore_html(const struct explore_facts *facts) {
     struct strbuf out = {0}, title = {0}, about = {0};
-    strbuf_printf(&title, "Explore %s", facts->source);
-    strbuf_printf(&about, "reel %s, dataset fingerprint %s", reel_version(), facts->fingerprint);
+    strbuf_printf(&title, "Explore %s", base_name(facts->source));
+    strbuf_printf(&about, "%s, fingerprint %s, reel %s", facts->source, facts->fingerprint, reel_version());
     if (!title.failed && !about.failed) {
         html_page_begin(&out, title.data, about.data);
         key_figures(&out, facts);

@@ -23,7 +23,7 @@ static const char style[] =
     "p{margin:4px 0 0}\n"
     ".about,.note,footer{color:var(--soft);font-size:.875rem;overflow-wrap:anywhere}\n"
     "footer{padding-top:24px;padding-bottom:32px}\n"
-    "dl{display:grid;grid-template-columns:repeat(auto-fit,minmax(132px,1fr));gap:12px;margin:20px 0 0}\n"
+    "dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(132px,1fr));gap:12px;margin:20px 0 0}\n"
     "dl div,article{background:var(--card);border:1px solid var(--grid);border-radius:8px}\n"
     "dl div{padding:10px 14px;display:flex;flex-direction:column-reverse;justify-content:flex-end}\n"
     "dt{color:var(--soft);font-size:.8125rem}\n"
@@ -123,7 +123,7 @@ void html_card_begin(struct strbuf *out, const char *title, const char *note, en
     strbuf_printf(out, "<article%s>", classes[width]);
     element(out, "h3", "", title);
     if (note) element(out, "p", " class=\"note\"", note);
-    strbuf_puts(out, "\n<div class=\"scroll\">\n");
+    strbuf_puts(out, width == HTML_WIDE ? "\n<div class=\"scroll\" tabindex=\"0\">\n" : "\n<div class=\"scroll\">\n");
 }
 
 void html_card_end(struct strbuf *out) {

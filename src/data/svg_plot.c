@@ -9,7 +9,7 @@
 #include "data/svg_axis.h"
 
 /* Drawing units are about the pixels of a card. */
-enum { WIDTH = 360, HEIGHT = 230, LEFT = 46, RIGHT = 10, TOP = 16, BOTTOM = 42, LABEL_COLUMNS = 18 };
+enum { WIDTH = 360, HEIGHT = 230, LEFT = 46, RIGHT = 18, TOP = 16, BOTTOM = 42, LABEL_COLUMNS = 18 };
 
 /* ---- what every plot has ---- */
 
@@ -114,7 +114,7 @@ void svg_columns(struct strbuf *out, const struct svg_plot *plot, const struct s
         empty_plot(out, plot);
         return;
     }
-    double left = RIGHT, slot = (WIDTH - left - RIGHT) / n, room = HEIGHT - BOTTOM - TOP - 6;
+    double left = 10, slot = (WIDTH - 2 * left) / n, room = HEIGHT - BOTTOM - TOP - 6;
     double largest = largest_bar(bars, n), base = HEIGHT - BOTTOM;
     plot_begin(out, plot, WIDTH, HEIGHT);
     for (int i = 0; i < n; i++) {
@@ -123,7 +123,7 @@ void svg_columns(struct strbuf *out, const struct svg_plot *plot, const struct s
         add_text(out, "mid value", x + slot / 2, base - height - 4, bars[i].shown);
         add_short_text(out, "mid", x + slot / 2, base + 16, bars[i].label, LABEL_COLUMNS);
     }
-    add_line(out, "axis", left, base, WIDTH - RIGHT, base);
+    add_line(out, "axis", left, base, WIDTH - left, base);
     if (plot->x_label) add_text(out, "mid name", WIDTH / 2, HEIGHT - 6, plot->x_label);
     plot_end(out);
 }
@@ -267,7 +267,7 @@ static void heat_legend(struct strbuf *out, double left, double top, double larg
     for (int step = 0; step <= HEAT_STEPS; step++) {
         char style[16];
         double share = (step - 1) / (double)HEAT_STEPS, from = step < 2 ? step : ceil(largest * share * share);
-        struct number_text shown = text_thousands((int64_t)from);
+        struct svg_number shown = svg_number(from, largest < 10000.0);
         snprintf(style, sizeof style, "heat%d", step);
         add_rect(out, style, left + step * SWATCH, top, SWATCH - 1, 10, shown.text);
         add_text(out, "start value", left + step * SWATCH, top + 23, shown.text);
