@@ -14,10 +14,10 @@ static void print_metadata(const json_t *metadata) {
 
 /* "[3, 5]" */
 static const char *shape_text(const json_t *shape, char *text, size_t size) {
-    size_t at = 0, index;
-    json_t *dimension;
-    json_array_foreach(shape, index, dimension) at += (size_t)snprintf(
-        text + at, size - at, "%s%" JSON_INTEGER_FORMAT, index ? ", " : "[", json_integer_value(dimension));
+    size_t at = 0;
+    for (size_t i = 0; i < json_array_size(shape); i++)
+        at += (size_t)snprintf(text + at, size - at, "%s%" JSON_INTEGER_FORMAT, i ? ", " : "[",
+                               json_integer_value(json_array_get(shape, i)));
     snprintf(text + at, size - at, at ? "]" : "[]");
     return text;
 }

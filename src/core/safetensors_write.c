@@ -172,8 +172,16 @@ cleanup:
     return status;
 }
 
-reel_status tensor_file_write(const char *path, const struct tensor_set *set, struct thread_pool *pool,
-                              reel_error *err) {
+/* The path under which the unfinished file can be opened, into `text` if it has none of its own. */
+static const char *unfinished_path(const struct atomic_file *file, char *text, size_t size) {
+    if (file->temporary) return file->temporary;
+    snprintf(text, size, "/proc/self/fd/%d", file->fd);
+    return text;
+}
+
+reel_status tensor_file_write_checked(const char *path, const struct tensor_set *set, struct thread_pool *pool,
+                                      tensor_file_check check, void *arg, reel_error *err) {
+    char text[64];
     reel_status status = REEL_OK;
     struct atomic_file file = {0};
     struct write_job job = {.set = set, .pool = pool, .path = path};
@@ -183,10 +191,16 @@ reel_status tensor_file_write(const char *path, const struct tensor_set *set, st
     job.fd = file.fd;
     place_tensors(&job);
     TRY(write_data(&job, err));
+    if (check) TRY(check(arg, unfinished_path(&file, text, sizeof text), err));
     TRY(atomic_file_commit(&file, err));
 cleanup:
     atomic_file_abort(&file);
     mem_free(job.offsets);
     mem_free(job.hashes);
     return status;
+}
+
+reel_status tensor_file_write(const char *path, const struct tensor_set *set, struct thread_pool *pool,
+                              reel_error *err) {
+    return tensor_file_write_checked(path, set, pool, NULL, NULL, err);
 }

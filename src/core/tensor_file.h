@@ -89,5 +89,10 @@ reel_status tensor_file_verify(const struct tensor_set *set, struct thread_pool 
  * failure nothing is left behind. Computes the hashes. The bytes depend on the set alone. */
 reel_status tensor_file_write(const char *path, const struct tensor_set *set, struct thread_pool *pool,
                               reel_error *err);
+/* The same, with a last look before the file gets its name: `check` opens the finished file under the passed
+ * (temporary) path; what it returns other than REEL_OK keeps the old file and is the result. */
+typedef reel_status (*tensor_file_check)(void *arg, const char *path, reel_error *err);
+reel_status tensor_file_write_checked(const char *path, const struct tensor_set *set, struct thread_pool *pool,
+                                      tensor_file_check check, void *arg, reel_error *err);
 
 #endif

@@ -149,6 +149,34 @@ static void test_empty_set(void) {
     REQUIRE_OK(open_and_verify(NULL, &err), err);
 }
 
+static reel_status check_unfinished(void *arg, const char *unfinished, reel_error *err) {
+    struct tensor_set *set;
+    REQUIRE_OK(tensor_file_open(unfinished, "reel-test", &set, err), *err);
+    REQUIRE_OK(tensor_file_verify(set, pool, err), *err);
+    tensor_set_free(set);
+    CHECK(access(path, F_OK) == (*(int *)arg ? 0 : -1));
+    return *(int *)arg ? error_set(err, REEL_NUMERIC, "not this one") : REEL_OK;
+}
+
+/* The check sees the whole file before anybody else; its refusal keeps what was there. */
+static void test_check_before_naming(void) {
+    reel_error err;
+    struct tensor_set *set = sample_set();
+    unlink(path);
+    int refuse = 0;
+    REQUIRE_OK(tensor_file_write_checked(path, set, pool, check_unfinished, &refuse, &err), err);
+    struct image first = image_load();
+    refuse = 1;
+    REQUIRE_OK(tensor_set_put(set, "title", "another", &err), err);
+    CHECK_INT(tensor_file_write_checked(path, set, pool, check_unfinished, &refuse, &err), REEL_NUMERIC);
+    CHECK_STR(err.message, "not this one");
+    struct image second = image_load();
+    CHECK(first.size == second.size && memcmp(first.data, second.data, first.size) == 0);
+    free(first.data);
+    free(second.data);
+    tensor_set_free(set);
+}
+
 static void test_bad_arguments(void) {
     reel_error err;
     void *data;
@@ -319,6 +347,7 @@ int main(void) {
     RUN(test_round_trip);
     RUN(test_bytes_depend_on_the_set_alone);
     RUN(test_empty_set);
+    RUN(test_check_before_naming);
     RUN(test_bad_arguments);
     RUN(test_every_bit_flip);
     RUN(test_every_truncation);
