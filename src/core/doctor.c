@@ -8,6 +8,7 @@
 
 #include <reel/context.h>
 #include "backend/registry.h"
+#include "core/json_text.h"
 #include "reel_build.h"
 
 #define GIB (1024.0 * 1024 * 1024)
@@ -87,7 +88,7 @@ char *reel_doctor_json(void) {
                   (int)sysconf(_SC_NPROCESSORS_ONLN), "memory_gib",
                   (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE) / GIB, "gpus", gpu_list(&devices),
                   "missing", missing_parts(&devices));
-    char *text = facts ? json_dumps(facts, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+    char *text = json_text(facts, JSON_COMPACT | JSON_REAL_PRECISION(6));
     json_decref(facts);
     return text;
 }

@@ -1,5 +1,4 @@
 /* Opening and verifying safetensors files. Nothing in the file is believed before it was checked. */
-#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -7,6 +6,7 @@
 #include <xxhash.h>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/tensor_set.h"
 #include "core/threads.h"
 
@@ -56,9 +56,9 @@ static reel_status parse_header(const struct tensor_set *set, size_t *header_siz
     *header_size = (size_t)size;
     TRY_RETURN(check_header_hash(set->path, map->data + 8, *header_size, err));
     json_error_t problem;
-    errno = 0; /* jansson calls a failed allocation an invalid token */
-    *out = json_loadb(map->data + 8, *header_size, JSON_REJECT_DUPLICATES, &problem);
-    if (!*out && errno == ENOMEM) return error_no_memory(err, 0);
+    int no_memory;
+    *out = json_parse(map->data + 8, *header_size, JSON_REJECT_DUPLICATES, &problem, &no_memory);
+    if (no_memory) return error_no_memory(err, 0);
     if (!json_is_object(*out))
         return error_set(err, REEL_CORRUPT, "%s: is no safetensors file (header: %s)", set->path,
                          *out ? "not an object" : problem.text);

@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/tensor_set.h"
 #include "core/threads.h"
 
@@ -108,7 +109,7 @@ static json_t *build_header(const struct write_job *job) {
 static reel_status format_header(const struct write_job *job, struct strbuf *out, reel_error *err) {
     errno = 0;
     json_t *header = build_header(job);
-    char *text = header ? json_dumps(header, JSON_COMPACT) : NULL;
+    char *text = json_text(header, JSON_COMPACT);
     json_decref(header);
     if (!text && errno == ENOMEM) return error_no_memory(err, 0);
     if (!text) return error_set(err, REEL_INVALID_ARGUMENT, "%s: metadata and names must be UTF-8", job->path);

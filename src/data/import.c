@@ -10,15 +10,22 @@ void reel_import_options_default(reel_import_options *options) {
     *options = (reel_import_options){.max_listed = 20};
 }
 
-/* Reads the file back as a stranger would: structure, then every hash. */
-static reel_status verify_file(reel_context *ctx, const char *path, int64_t *bytes, reel_error *err) {
+struct verify_job {
+    reel_context *ctx;
+    int64_t bytes;
+};
+
+/* Reads the file back as a stranger would, before it gets its name: structure, then every hash. */
+static reel_status verify_file(void *arg, const char *path, reel_error *err) {
+    struct verify_job *job = arg;
     reel_dataset *dataset;
     struct stat info;
-    TRY_RETURN(reel_dataset_open(ctx, path, &dataset, err));
-    reel_status status = tensor_file_verify(dataset->set, ctx->pool, err);
+    context_progress(job->ctx, "verify", "bytes", 0, 0, NULL, 0, 0);
+    TRY_RETURN(reel_dataset_open(job->ctx, path, &dataset, err));
+    reel_status status = tensor_file_verify(dataset->set, job->ctx->pool, err);
     reel_dataset_free(dataset);
     if (status == REEL_OK && stat(path, &info) != 0) return error_errno(err, REEL_IO, "%s: cannot be read back", path);
-    if (status == REEL_OK) *bytes = (int64_t)info.st_size;
+    if (status == REEL_OK) job->bytes = (int64_t)info.st_size;
     return status;
 }
 
@@ -46,11 +53,10 @@ reel_status reel_dataset_import(reel_context *ctx, const char *source_path, cons
     TRY(dataset_build(ctx, &source, options, &build, &counts, err));
     source_close(&source);
     context_progress(ctx, "write", "bytes", 0, 0, NULL, 0, 0);
-    TRY(tensor_file_write(out_path, build.set, ctx->pool, err));
-    dataset_build_free(&build);
-    context_progress(ctx, "verify", "bytes", 0, 0, NULL, 0, 0);
-    TRY(verify_file(ctx, out_path, &counts.bytes, err));
-    context_progress(ctx, "verify", "bytes", counts.bytes, counts.bytes, NULL, 0, 1);
+    struct verify_job job = {.ctx = ctx};
+    TRY(tensor_file_write_checked(out_path, build.set, ctx->pool, verify_file, &job, err));
+    context_progress(ctx, "verify", "bytes", job.bytes, job.bytes, NULL, 0, 1);
+    counts.bytes = job.bytes;
     counts.seconds = clock_seconds() - begin;
     if (report) *report = counts;
 cleanup:

@@ -6,6 +6,7 @@
 #include <reel/model.h>
 #include "core/context.h"
 #include "core/error.h"
+#include "core/json_text.h"
 #include "core/tensor_file.h"
 
 static const char *kind_of(const struct tensor_set *set) {
@@ -62,7 +63,7 @@ static reel_status describe(const struct tensor_set *set, char **json, reel_erro
                json_object_set_new(object, "tensors", describe_tensors(set)) == 0 &&
                json_object_set_new(object, "tensor_bytes", json_integer(bytes)) == 0 &&
                json_object_set_new(object, "ok", json_true()) == 0;
-    *json = good ? json_dumps(object, JSON_COMPACT) : NULL;
+    *json = good ? json_text(object, JSON_COMPACT) : NULL;
     json_decref(object);
     return *json ? REEL_OK : error_no_memory(err, 0);
 }
