@@ -14,7 +14,7 @@ ALLOWED = {
     "include/reel": {"reel"},
     "src/core": {"reel", "generated"},
     "src/backend": {"reel", "core", "operators", "registry", "generated"},
-    "src/data": {"reel", "core", "kernels/common"},
+    "src/data": {"reel", "core", "kernels/common", "generated"},
     "src/model": {"reel", "core", "data", "kernels/common", "operators"},
     "src/eval": {"reel", "core", "data", "model", "kernels/common"},
     "src/store": {"reel", "core", "data"},

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,9 +200,32 @@ int cli_fail(const struct cli *cli, const reel_error *err) {
     return err->status == REEL_INVALID_ARGUMENT ? CLI_USAGE : CLI_FAILED;
 }
 
+static atomic_int json_memory_failed;
+
+static void *json_malloc(size_t size) {
+    void *pointer = malloc(size);
+    if (!pointer) atomic_store(&json_memory_failed, 1);
+    return pointer;
+}
+
+void cli_watch_json(void) {
+    json_set_alloc_funcs(json_malloc, free);
+}
+
+json_t *cli_load_json(char *text) {
+    json_t *value = text ? json_loads(text, 0, NULL) : NULL;
+    reel_string_free(text);
+    if (!atomic_load(&json_memory_failed)) return value;
+    json_decref(value);
+    return NULL;
+}
+
 int cli_print_json(const struct cli *cli, json_t *object) {
-    (void)cli;
-    int failed = !object || json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15)) != 0;
+    if (!object || atomic_load(&json_memory_failed)) {
+        json_decref(object);
+        return cli_fail(cli, &(reel_error){REEL_NO_MEMORY, "out of memory"});
+    }
+    int failed = json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15)) != 0;
     json_decref(object);
     putchar('\n');
     if (fflush(stdout) != 0 || failed) {

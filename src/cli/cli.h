@@ -54,6 +54,11 @@ int cli_context(struct cli *cli);
 int cli_fail(const struct cli *cli, const reel_error *err);
 /* Wrong usage: prints the line and a pointer to --help; returns 2. */
 __attribute__((format(printf, 2, 3))) int cli_usage(const struct cli *cli, const char *format, ...);
+/* To be called first: from now on a failed allocation inside jansson is remembered, because version 2.14 may go on
+ * with text that lacks characters. cli_load_json and cli_print_json then fail. */
+void cli_watch_json(void);
+/* Parses JSON text that the library made, and frees it. NULL for NULL and when memory runs out. */
+json_t *cli_load_json(char *text);
 /* Prints one JSON object and a newline on stdout, takes `object` over. Returns 0, or 1 if stdout fails. */
 int cli_print_json(const struct cli *cli, json_t *object);
 /* "12,345,678" in one of a few rotating buffers. */

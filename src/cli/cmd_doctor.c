@@ -13,9 +13,7 @@ int cmd_doctor(struct cli *cli, int argc, char **argv) {
     if (status >= 0) return status;
     /* A device asked for by name is tried: `reel doctor --device cuda` answers by its exit status. */
     if (strcmp(cli->device, "auto") != 0 && (status = cli_context(cli)) >= 0) return status;
-    char *text = reel_doctor_json();
-    json_t *facts = text ? json_loads(text, 0, NULL) : NULL;
-    reel_string_free(text);
+    json_t *facts = cli_load_json(reel_doctor_json());
     if (!facts) return cli_fail(cli, &(reel_error){REEL_NO_MEMORY, "out of memory"});
     if (cli->json) return cli_print_json(cli, facts);
     const char *key;

@@ -46,8 +46,7 @@ int cmd_info(struct cli *cli, int argc, char **argv) {
     reel_error err;
     char *text = NULL;
     if (reel_file_info(cli->ctx, path, &text, &err) != REEL_OK) return cli_fail(cli, &err);
-    json_t *info = json_loads(text, 0, NULL);
-    reel_string_free(text);
+    json_t *info = cli_load_json(text);
     if (!info) return cli_fail(cli, &(reel_error){REEL_NO_MEMORY, "out of memory"});
     if (cli->json) return cli_print_json(cli, info);
     const json_t *tensors = json_object_get(info, "tensors");

@@ -22,17 +22,16 @@ static void print_help(FILE *out) {
 }
 
 static void print_version(void) {
-    char *doctor = reel_doctor_json();
-    json_t *facts = doctor ? json_loads(doctor, 0, NULL) : NULL;
+    json_t *facts = cli_load_json(reel_doctor_json());
     const char *compiled = json_string_value(json_object_get(facts, "devices_compiled"));
     const char *usable = json_string_value(json_object_get(facts, "devices_usable"));
     printf("reel %s (commit %s)\ndevices compiled: %s\ndevices usable:   %s\n", reel_version(), reel_build_commit(),
            compiled ? compiled : "unknown", usable ? usable : "unknown");
     json_decref(facts);
-    reel_string_free(doctor);
 }
 
 int main(int argc, char **argv) {
+    cli_watch_json();
     if (argc < 2) {
         print_help(stderr);
         return CLI_USAGE;

@@ -159,34 +159,38 @@ static reel_status name_file(struct atomic_file *file, int *final, reel_error *e
     return *final ? REEL_OK : error_errno(err, REEL_IO, "%s: cannot be written", file->path);
 }
 
-static reel_status sync_folder(const char *path, reel_error *err) {
+/* The folder of `path`, opened; -1 where that fails. */
+static int open_folder(const char *path) {
     char *folder = folder_of(path);
-    if (!folder) return error_no_memory(err, strlen(path));
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    /* Some file systems cannot sync a folder (EINVAL): then there is nothing more to be done. */
-    int failed = fd < 0 || (fsync(fd) != 0 && errno != EINVAL);
-    reel_status status = failed ? error_errno(err, REEL_IO, "%s: cannot be synced", folder) : REEL_OK;
-    if (fd >= 0) close(fd);
+    int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     free(folder);
-    return status;
+    return fd;
+}
+
+static reel_status rename_file(struct atomic_file *file, reel_error *err) {
+    int final = 0;
+    if (!file->temporary) TRY_RETURN(name_file(file, &final, err));
+    if (!final && rename(file->temporary, file->path) != 0)
+        return error_errno(err, REEL_IO, "%s: cannot be replaced", file->path);
+    free(file->temporary);
+    file->temporary = NULL;
+    return REEL_OK;
 }
 
 reel_status atomic_file_commit(struct atomic_file *file, reel_error *err) {
     reel_status status = REEL_OK;
-    int final = 0;
-    if (fsync(file->fd) != 0) {
-        status = error_errno(err, REEL_IO, "%s: cannot be written", file->path);
+    /* All that can fail for want of memory or descriptors comes before the file gets its name. */
+    int folder = open_folder(file->path);
+    if (folder < 0 || fsync(file->fd) != 0) {
+        status = error_errno(err, errno == ENOMEM ? REEL_NO_MEMORY : REEL_IO, "%s: cannot be written", file->path);
         goto cleanup;
     }
-    if (!file->temporary) TRY(name_file(file, &final, err));
-    if (!final && rename(file->temporary, file->path) != 0) {
-        status = error_errno(err, REEL_IO, "%s: cannot be replaced", file->path);
-        goto cleanup;
-    }
-    free(file->temporary);
-    file->temporary = NULL;
-    status = sync_folder(file->path, err);
+    TRY(rename_file(file, err));
+    /* Some file systems cannot sync a folder (EINVAL): then there is nothing more to be done. */
+    if (fsync(folder) != 0 && errno != EINVAL)
+        status = error_errno(err, REEL_IO, "%s: its folder cannot be synced", file->path);
 cleanup:
+    if (folder >= 0) close(folder);
     atomic_file_abort(file);
     return status;
 }

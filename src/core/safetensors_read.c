@@ -1,25 +1,15 @@
 /* Opening and verifying safetensors files. Nothing in the file is believed before it was checked. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "core/error.h"
-#include "core/json_text.h"
-#include "core/tensor_set.h"
+#include "core/safetensors_header.h"
 #include "core/threads.h"
 
-enum { ENTRIES_MAX = 16384 }; /* tensors, and metadata strings: ours have some dozens */
-
-/* Where a tensor lies in the file's data part. */
-struct extent {
-    size_t begin, end;
-    struct tensor tensor;
-};
-
 static int compare_extents(const void *a, const void *b) {
-    const struct extent *x = a, *y = b;
+    const struct tensor_extent *x = a, *y = b;
     if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
     if (x->end != y->end) return x->end < y->end ? -1 : 1;
     return strcmp(x->tensor.name, y->tensor.name);
@@ -42,8 +32,8 @@ static reel_status check_header_hash(const char *path, const char *header, size_
                      header + at);
 }
 
-/* Finds the header's text behind the 8-byte length and parses it. */
-static reel_status parse_header(const struct tensor_set *set, size_t *header_size, json_t **out, reel_error *err) {
+/* Finds the header's text behind the 8-byte length, and compares its hash. */
+static reel_status find_header(const struct tensor_set *set, size_t *header_size, reel_error *err) {
     const struct file_map *map = &set->map;
     uint64_t size = 0;
     if (map->size < 8)
@@ -54,95 +44,14 @@ static reel_status parse_header(const struct tensor_set *set, size_t *header_siz
                          "%s: is no safetensors file, or was cut short (header of %" PRIu64 " bytes in a file of %zu)",
                          set->path, size, map->size);
     *header_size = (size_t)size;
-    TRY_RETURN(check_header_hash(set->path, map->data + 8, *header_size, err));
-    json_error_t problem;
-    int no_memory;
-    *out = json_parse(map->data + 8, *header_size, JSON_REJECT_DUPLICATES, &problem, &no_memory);
-    if (no_memory) return error_no_memory(err, 0);
-    if (!json_is_object(*out))
-        return error_set(err, REEL_CORRUPT, "%s: is no safetensors file (header: %s)", set->path,
-                         *out ? "not an object" : problem.text);
-    if (json_object_size(*out) > ENTRIES_MAX || json_object_size(json_object_get(*out, "__metadata__")) > ENTRIES_MAX)
-        return error_set(err, REEL_CORRUPT, "%s: the header has more than %d entries", set->path, ENTRIES_MAX);
-    return REEL_OK;
+    return check_header_hash(set->path, map->data + 8, *header_size, err);
 }
 
-static reel_status read_metadata(struct tensor_set *set, json_t *header, const char *format, reel_error *err) {
-    json_t *metadata = json_object_get(header, "__metadata__"), *value;
-    const char *key;
-    if (metadata && !json_is_object(metadata))
-        return error_set(err, REEL_CORRUPT, "%s: __metadata__ is not an object", set->path);
-    json_object_foreach(metadata, key, value) {
-        if (!json_is_string(value))
-            return error_set(err, REEL_CORRUPT, "%s: metadata '%.60s' is not a string", set->path, key);
-        TRY_RETURN(tensor_set_append_metadata(set, key, json_string_value(value), err));
-    }
+static reel_status check_format(const struct tensor_set *set, const char *format, reel_error *err) {
     const char *found = tensor_set_get(set, "format");
-    if (format && (!found || strcmp(found, format) != 0))
-        return error_set(err, REEL_CORRUPT, "%s: is not a %s file (found format '%.60s')", set->path, format,
-                         found ? found : "none");
-    return REEL_OK;
-}
-
-static int dtype_parse(const char *name, enum dtype *out) {
-    for (int dtype = DTYPE_U8; dtype <= DTYPE_F64; dtype++) {
-        if (strcmp(name, dtype_name((enum dtype)dtype)) != 0) continue;
-        *out = (enum dtype)dtype;
-        return 1;
-    }
-    return 0;
-}
-
-/* The non-negative integer entries of a JSON array; -1 if it is none or has more than `max`. */
-static int read_integers(json_t *array, int max, int64_t *out) {
-    size_t n = json_array_size(array);
-    if (!json_is_array(array) || n > (size_t)max) return -1;
-    for (size_t i = 0; i < n; i++) {
-        json_t *item = json_array_get(array, i);
-        out[i] = json_integer_value(item);
-        if (!json_is_integer(item) || out[i] < 0) return -1;
-    }
-    return (int)n;
-}
-
-/* One entry of the header: {"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}. */
-static reel_status read_entry(const struct tensor_set *set, const char *name, json_t *entry, size_t data_size,
-                              struct extent *extent, reel_error *err) {
-    const char *dtype_text = json_string_value(json_object_get(entry, "dtype"));
-    enum dtype dtype;
-    if (!dtype_text || !dtype_parse(dtype_text, &dtype))
-        return error_set(err, REEL_CORRUPT, "%s: tensor '%.63s' has an unknown dtype (%.20s)", set->path, name,
-                         dtype_text ? dtype_text : "none");
-    int64_t shape[TENSOR_DIMS_MAX], offsets[2];
-    int n_dims = read_integers(json_object_get(entry, "shape"), TENSOR_DIMS_MAX, shape);
-    if (n_dims < 0)
-        return error_set(err, REEL_CORRUPT, "%s: tensor '%.63s': shape must be 0 to %d non-negative integers",
-                         set->path, name, TENSOR_DIMS_MAX);
-    if (read_integers(json_object_get(entry, "data_offsets"), 2, offsets) != 2 || offsets[0] > offsets[1])
-        return error_set(err, REEL_CORRUPT, "%s: tensor '%.63s': data_offsets must be two ascending integers",
-                         set->path, name);
-    TRY_RETURN(tensor_describe(&extent->tensor, set->path, name, dtype, n_dims, shape, REEL_CORRUPT, err));
-    extent->begin = (size_t)offsets[0];
-    extent->end = (size_t)offsets[1];
-    if (extent->end > data_size)
-        return error_set(err, REEL_CORRUPT, "%s: tensor '%s' ends at byte %zu of %zu: the file was cut short",
-                         set->path, name, extent->end, data_size);
-    if (extent->end - extent->begin != extent->tensor.bytes)
-        return error_set(err, REEL_CORRUPT, "%s: tensor '%s' must have %zu bytes by its shape (found %zu)", set->path,
-                         name, extent->tensor.bytes, extent->end - extent->begin);
-    return REEL_OK;
-}
-
-static reel_status read_extents(const struct tensor_set *set, json_t *header, size_t data_size, struct extent *extents,
-                                size_t *n, reel_error *err) {
-    const char *name;
-    json_t *entry;
-    json_object_foreach(header, name, entry) {
-        if (strcmp(name, "__metadata__") == 0) continue;
-        TRY_RETURN(read_entry(set, name, entry, data_size, &extents[*n], err));
-        (*n)++;
-    }
-    return REEL_OK;
+    if (!format || (found && strcmp(found, format) == 0)) return REEL_OK;
+    return error_set(err, REEL_CORRUPT, "%s: is not a %s file (found format '%.60s')", set->path, format,
+                     found ? found : "none");
 }
 
 /* ---- the layout ---- */
@@ -151,23 +60,37 @@ static void add_hole(struct tensor_set *set, size_t offset, size_t size) {
     if (size) set->holes[set->n_holes++] = (struct tensor_hole){offset, size};
 }
 
-/* Checks that sorted extents follow each other and end with the file, and collects what lies between. */
-static reel_status check_layout(struct tensor_set *set, const struct extent *extents, size_t n, size_t data_start,
+/* Checks one extent against the data part and its tensor. */
+static reel_status check_extent(const struct tensor_set *set, const struct tensor_extent *extent, size_t data_start,
                                 reel_error *err) {
+    const char *name = extent->tensor.name;
+    size_t size = dtype_size(extent->tensor.dtype), data_size = set->map.size - data_start;
+    if (extent->end > data_size)
+        return error_set(err, REEL_CORRUPT, "%s: tensor '%s' ends at byte %zu of %zu: the file was cut short",
+                         set->path, name, extent->end, data_size);
+    if (extent->end - extent->begin != extent->tensor.bytes)
+        return error_set(err, REEL_CORRUPT, "%s: tensor '%s' must have %zu bytes by its shape (found %zu)", set->path,
+                         name, extent->tensor.bytes, extent->end - extent->begin);
+    if (extent->tensor.bytes && (data_start + extent->begin) % size != 0)
+        return error_set(err, REEL_CORRUPT, "%s: tensor '%s' (%s) starts at byte %zu, which is no multiple of %zu",
+                         set->path, name, dtype_name(extent->tensor.dtype), data_start + extent->begin, size);
+    return REEL_OK;
+}
+
+/* Checks that sorted extents follow each other and end with the file, and collects what lies between. */
+static reel_status check_layout(struct tensor_set *set, const struct tensor_extent *extents, size_t n,
+                                size_t data_start, reel_error *err) {
     size_t at = 0, data_size = set->map.size - data_start;
     for (size_t i = 0; i < n; i++) {
-        const struct extent *extent = &extents[i];
+        const struct tensor_extent *extent = &extents[i];
         const char *name = extent->tensor.name;
-        size_t size = dtype_size(extent->tensor.dtype);
+        TRY_RETURN(check_extent(set, extent, data_start, err));
         if (extent->begin < at)
             return error_set(err, REEL_CORRUPT, "%s: tensors '%s' and '%s' overlap", set->path,
                              extents[i - 1].tensor.name, name);
         if (extent->begin - at >= TENSOR_ALIGNMENT)
             return error_set(err, REEL_CORRUPT, "%s: %zu bytes before tensor '%s' belong to none", set->path,
                              extent->begin - at, name);
-        if (extent->tensor.bytes && (data_start + extent->begin) % size != 0)
-            return error_set(err, REEL_CORRUPT, "%s: tensor '%s' (%s) starts at byte %zu, which is no multiple of %zu",
-                             set->path, name, dtype_name(extent->tensor.dtype), data_start + extent->begin, size);
         add_hole(set, data_start + at, extent->begin - at);
         at = extent->end;
     }
@@ -177,7 +100,7 @@ static reel_status check_layout(struct tensor_set *set, const struct extent *ext
 }
 
 /* Adds the tensors in the order of the file; padding becomes holes. */
-static reel_status add_tensors(struct tensor_set *set, struct extent *extents, size_t n, size_t data_start,
+static reel_status add_tensors(struct tensor_set *set, struct tensor_extent *extents, size_t n, size_t data_start,
                                reel_error *err) {
     for (size_t i = 0; i < n; i++) {
         struct tensor *tensor = &extents[i].tensor;
@@ -195,21 +118,17 @@ static reel_status add_tensors(struct tensor_set *set, struct extent *extents, s
 
 static reel_status read_file(struct tensor_set *set, const char *format, reel_error *err) {
     reel_status status = REEL_OK;
-    json_t *header = NULL;
-    struct extent *extents = NULL;
+    struct tensor_extent *extents = NULL;
     size_t header_size = 0, n = 0;
-    TRY(parse_header(set, &header_size, &header, err));
-    TRY(read_metadata(set, header, format, err));
-    TRY(MEM_RAW(&extents, json_object_size(header), err));
-    TRY(MEM_RAW(&set->holes, 2 * json_object_size(header), err));
-    size_t data_start = 8 + header_size;
-    TRY(read_extents(set, header, set->map.size - data_start, extents, &n, err));
-    qsort(extents, n, sizeof *extents, compare_extents);
-    TRY(check_layout(set, extents, n, data_start, err));
-    TRY(add_tensors(set, extents, n, data_start, err));
+    TRY(find_header(set, &header_size, err));
+    TRY(safetensors_header_parse(set, set->map.data + 8, header_size, &extents, &n, err));
+    TRY(check_format(set, format, err));
+    TRY(MEM_RAW(&set->holes, 2 * n, err));
+    if (n) qsort(extents, n, sizeof *extents, compare_extents);
+    TRY(check_layout(set, extents, n, 8 + header_size, err));
+    TRY(add_tensors(set, extents, n, 8 + header_size, err));
 cleanup:
     mem_free(extents);
-    json_decref(header);
     return status;
 }
 

@@ -270,6 +270,20 @@ static void test_foreign_files(void) {
     tensor_set_free(set);
 }
 
+static void test_strings(void) {
+    reel_error err;
+    struct tensor_set *set;
+    store_header(
+        " { \"__metadata__\" : {\"a\\u00e9\\n\" :\"\\\"\\\\\\/\\b\\f\\r\\t\",\t\"b\":\"\\ud83d\\uDE00 \xf0\x9f\x98\x80 "
+        "\\u20ac \xe2\x82\xac\", \"\":\"\"}\r\n} ",
+        0);
+    REQUIRE_OK(tensor_file_open(path, NULL, &set, &err), err);
+    CHECK_STR(tensor_set_get(set, "a\xc3\xa9\n"), "\"\\/\b\f\r\t");
+    CHECK_STR(tensor_set_get(set, "b"), "\xf0\x9f\x98\x80 \xf0\x9f\x98\x80 \xe2\x82\xac \xe2\x82\xac");
+    CHECK_STR(tensor_set_get(set, ""), "");
+    tensor_set_free(set);
+}
+
 static void test_every_kind_of_corruption(void) {
 #define ENTRY(name, dtype, shape, begin, end) \
     "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":[" begin "," end "]}"
@@ -279,24 +293,24 @@ static void test_every_kind_of_corruption(void) {
         const char *says;
     } cases[] = {
         {"", 0, "is no safetensors file"},
-        {"[]", 0, "not an object"},
+        {"[]", 0, "'{' expected"},
         {"{", 0, "is no safetensors file"},
         {"{}x", 0, "is no safetensors file"},
         {"{\"\xff\":1}", 0, "is no safetensors file"},
         {"{" ENTRY("a", "U8", "[1]", "0", "1") "," ENTRY("a", "U8", "[1]", "1", "2") "}", 2, "duplicate"},
-        {"{\"__metadata__\":[]}", 0, "__metadata__"},
-        {"{\"__metadata__\":{\"k\":1}}", 0, "metadata 'k' is not a string"},
-        {"{\"a\":1}", 0, "unknown dtype"},
+        {"{\"__metadata__\":[]}", 0, "byte 16 of the header: '{' expected"},
+        {"{\"__metadata__\":{\"k\":1}}", 0, "'\"' expected"},
+        {"{\"a\":1}", 0, "'{' expected"},
         {"{" ENTRY("a", "F31", "[1]", "0", "4") "}", 4, "unknown dtype (F31)"},
-        {"{" ENTRY("a", "U8", "1", "0", "1") "}", 1, "shape"},
-        {"{" ENTRY("a", "U8", "[-1]", "0", "1") "}", 1, "shape"},
-        {"{" ENTRY("a", "U8", "[1.0]", "0", "1") "}", 1, "shape"},
-        {"{" ENTRY("a", "U8", "[1,1,1,1,1]", "0", "1") "}", 1, "shape"},
+        {"{" ENTRY("a", "U8", "1", "0", "1") "}", 1, "'[' expected"},
+        {"{" ENTRY("a", "U8", "[-1]", "0", "1") "}", 1, "whole number"},
+        {"{" ENTRY("a", "U8", "[1.0]", "0", "1") "}", 1, "']' expected"},
+        {"{" ENTRY("a", "U8", "[1,1,1,1,1]", "0", "1") "}", 1, "too many numbers"},
         {"{" ENTRY("a", "U8", "[4294967296,4294967296]", "0", "0") "}", 0, "too large"},
         {"{" ENTRY("a", "F64", "[2305843009213693952]", "0", "0") "}", 0, "too large"},
-        {"{" ENTRY("a", "U8", "[99999999999999999999]", "0", "0") "}", 0, "is no safetensors file"},
+        {"{" ENTRY("a", "U8", "[99999999999999999999]", "0", "0") "}", 0, "number too large"},
         {"{" ENTRY("a", "U8", "[1]", "1", "0") "}", 1, "data_offsets"},
-        {"{" ENTRY("a", "U8", "[1]", "-1", "0") "}", 1, "data_offsets"},
+        {"{" ENTRY("a", "U8", "[1]", "-1", "0") "}", 1, "whole number"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0]}}", 1, "data_offsets"},
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", 1, "data_offsets"},
         {"{" ENTRY("a", "U8", "[2]", "0", "2") "}", 1, "cut short"},
@@ -311,6 +325,25 @@ static void test_every_kind_of_corruption(void) {
          "name must have"},
         {"{" ENTRY("", "U8", "[1]", "0", "1") "}", 1, "name must have"},
         {"{\"__metadata__\":{\"header.xxh3\":\"0123456789abcdef\"}}", 0, "header was changed"},
+        {"{\"a\":{}}", 0, "expected"},
+        {"{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\"}}", 0, "repeated field"},
+        {"{\"a\":{\"type\":\"U8\"}}", 0, "unknown or repeated field"},
+        {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, "duplicate"},
+        {"{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", 0, "duplicate"},
+        {"{\"__metadata__\":{\"k\":\"\\u0000\"}}", 0, "bad escape"},
+        {"{\"__metadata__\":{\"k\":\"\\ud800\"}}", 0, "bad escape"},
+        {"{\"__metadata__\":{\"k\":\"\\ud800\\u0041\"}}", 0, "bad escape"},
+        {"{\"__metadata__\":{\"k\":\"\\udc00\"}}", 0, "bad escape"},
+        {"{\"__metadata__\":{\"k\":\"\\u12g4\"}}", 0, "bad escape"},
+        {"{\"__metadata__\":{\"k\":\"\\x\"}}", 0, "bad escape"},
+        {"{\"__metadata__\":{\"k\":\"a\nb\"}}", 0, "control character"},
+        {"{\"__metadata__\":{\"k\":\"\xc0\x80\"}}", 0, "not UTF-8"},
+        {"{\"__metadata__\":{\"k\":\"\xed\xa0\x80\"}}", 0, "not UTF-8"},
+        {"{\"__metadata__\":{\"k\":\"\xf4\x90\x80\x80\"}}", 0, "not UTF-8"},
+        {"{\"__metadata__\":{\"k\":\"\xe2\x82\"}}", 0, "not UTF-8"},
+        {"{\"__metadata__\":{\"k\":\"\xe2\x82", 0, "not UTF-8"},
+        {"{\"__metadata__\":{\"k\":\"\\", 0, "bad escape"},
+        {"{\"__metadata__\":{\"k\":\"v\",}}", 0, "expected"},
         {"{\"__metadata__\":{\"header.xxh3\":\"", 0, "is no safetensors file"},
     };
 #undef ENTRY
@@ -352,6 +385,7 @@ int main(void) {
     RUN(test_every_bit_flip);
     RUN(test_every_truncation);
     RUN(test_foreign_files);
+    RUN(test_strings);
     RUN(test_every_kind_of_corruption);
     RUN(test_hostile_headers);
     unlink(path);

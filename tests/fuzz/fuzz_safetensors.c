@@ -1,9 +1,11 @@
 /* Opens, verifies and reads through any bytes as a safetensors file: no crash, no read outside, no leak; and
  * what opens can be written and opened again. */
 #define _GNU_SOURCE
+#include <jansson.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -44,6 +46,27 @@ static uint64_t sum_tensors(const struct tensor_set *set) {
     return sum;
 }
 
+/* A header that opens is JSON to others as well, with the same metadata. */
+static void compare_with_jansson(const struct tensor_set *set) {
+    struct file_map map;
+    reel_error err;
+    demand(file_map_open(in_path, &map, &err) == REEL_OK);
+    size_t size = 0;
+    for (int i = 7; i >= 0; i--) size = size << 8 | (unsigned char)map.data[i];
+    json_t *header = json_loadb(map.data + 8, size, JSON_REJECT_DUPLICATES, NULL);
+    demand(header != NULL);
+    json_t *metadata = json_object_get(header, "__metadata__");
+    const char *key, *value;
+    size_t n = 0;
+    for (; tensor_set_metadata_at(set, n, &key, &value); n++) {
+        const char *other = json_string_value(json_object_get(metadata, key));
+        demand(other && strcmp(other, value) == 0);
+    }
+    demand(n == json_object_size(metadata));
+    json_decref(header);
+    file_map_close(&map);
+}
+
 static void write_again(const struct tensor_set *set) {
     struct tensor_set *again = NULL;
     reel_error err;
@@ -79,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     reel_status status = tensor_file_open(in_path, NULL, &set, &err);
     demand(status == REEL_OK ? set != NULL : status == REEL_CORRUPT && !set);
     if (status != REEL_OK) return 0;
+    compare_with_jansson(set);
     (void)tensor_file_verify(set, pool, &err);
     write_again(set);
     tensor_set_free(set);
