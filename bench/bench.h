@@ -6,8 +6,8 @@
 #include <math.h>
 #include <stdio.h>
 
-/* `parameters` is "k=100 ratings=20M" (no commas); `unit` says which way is better: s, ms, us, ns, MB, RMSE and MAE down,
- * everything else ("ratings/s", "GFLOP/s") up. Without a peer: peer = "" and peer_value = NAN. */
+/* `parameters` is "k=100 ratings=20M" (no commas); `unit` says which way is better: s, ms, us, ns, MB, RMSE and MAE
+ * down, everything else ("ratings/s", "GFLOP/s") up. Without a peer: peer = "" and peer_value = NAN. */
 static inline void bench_row(const char *benchmark, int threads, const char *parameters, double ours, const char *peer,
                              double peer_value, const char *unit) {
     printf("row,%s,%d,%s,%.6g,%s,", benchmark, threads, parameters, ours, peer);

@@ -1,5 +1,5 @@
 /* bench_factor_solve [USERS MOVIES RATINGS THREADS K...]: seconds of one factor_solve half-step by users and by
- * movies on synthetic ratings with MovieLens-like skew, one row a k: k,by,seconds,gflops. */
+ * movies on synthetic ratings with MovieLens-like skew; rows as in bench.h. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,8 +8,10 @@
 #include <reel/context.h>
 #include "backend/backend_ops.h"
 #include "backend/factor_ops.h"
+#include "bench/bench.h"
 #include "core/context.h"
 #include "core/mem.h"
+#include "core/threads.h"
 #include "kernels/common/normal.h"
 
 struct side {
@@ -91,7 +93,12 @@ static void run(struct backend *backend, const struct side *rows, const struct s
         if (seconds < best) best = seconds;
     }
     double flops = (double)rows->offsets[rows->n] * (k + 2) * (k + 3) + (double)rows->n * pow(k + 2, 3) / 3;
-    printf("%d,%s,%.3f,%.1f\n", k, by, best, 1e-9 * flops / best);
+    char parameters[128];
+    snprintf(parameters, sizeof parameters, "k=%d by=%s rows=%d ratings=%lld", k, by, rows->n,
+             (long long)rows->offsets[rows->n]);
+    bench_row("factor_solve", thread_pool_size(backend->pool), parameters, best, "", NAN, "s");
+    bench_row("factor_solve rate", thread_pool_size(backend->pool), parameters, 1e-9 * flops / best, "", NAN,
+              "GFLOP/s");
     mem_free(prior), mem_free(shift);
 }
 
@@ -120,7 +127,6 @@ int main(int argc, char **argv) {
     bucket(&user_side, n_users, n_ratings, users, movies);
     bucket(&movie_side, n_movies, n_ratings, movies, users);
     static const int default_ks[] = {32, 64, 128};
-    puts("k,by,seconds,gflops");
     for (int i = 0; i < (argc > 5 ? argc - 5 : 3); i++) {
         int k = argc > 5 ? atoi(argv[5 + i]) : default_ks[i], stride = factor_stride(k);
         user_side.vectors = make((size_t)n_users * (size_t)stride, sizeof(float));

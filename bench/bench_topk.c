@@ -1,5 +1,5 @@
 /* bench_topk [USERS MOVIES K N THREADS]: seconds of the top N of many users, of the bare product by OpenBLAS on
- * as many threads, and of one user's scores. Rows: what,seconds,gflops,ratio to the product. The product is timed
+ * as many threads, and of one user's scores; rows as in bench.h. The product is timed
  * on a tile of users at a time, as anybody would have to do it, without biases, masks or selection. */
 #include <cblas.h>
 #include <math.h>
@@ -9,6 +9,7 @@
 #include <reel/context.h>
 #include "backend/backend_ops.h"
 #include "backend/topk_ops.h"
+#include "bench/bench.h"
 #include "core/context.h"
 #include "core/doctor.h"
 #include "core/mem.h"
@@ -96,11 +97,13 @@ static void run(struct backend *backend, int threads) {
         }
         one = fmin(one, (clock_seconds() - start) / 200);
     }
-    double flops = 2.0 * (double)n_users * (double)n_movies * k, one_flops = flops / (double)n_users;
-    puts("what,seconds,gflops,ratio");
-    printf("sgemm,%.3f,%.1f,1.00\n", product, 1e-9 * flops / product);
-    printf("topk_users,%.3f,%.1f,%.2f\n", topk, 1e-9 * flops / topk, product / topk);
-    printf("score_movies,%.6f,%.1f,\n", one, 1e-9 * one_flops / one);
+    double flops = 2.0 * (double)n_users * (double)n_movies * k;
+    char parameters[128];
+    snprintf(parameters, sizeof parameters, "users=%lld movies=%lld k=%d n=%lld simd=%s", (long long)n_users,
+             (long long)n_movies, k, (long long)top_n, simd_level_name(simd_level()));
+    bench_row("topk_users", threads, parameters, 1e-9 * flops / topk, "OpenBLAS sgemm alone", 1e-9 * flops / product,
+              "GFLOP/s");
+    bench_row("score_movies", 1, parameters, 1e6 * one, "", NAN, "us");
 }
 
 int main(int argc, char **argv) {
@@ -121,8 +124,6 @@ int main(int argc, char **argv) {
         fprintf(stderr, "bench_topk: %s\n", err.message);
         return 1;
     }
-    printf("# users %lld, movies %lld, k %d, n %lld, threads %d, simd %s\n", (long long)n_users, (long long)n_movies, k,
-           (long long)top_n, reel_context_threads(ctx), simd_level_name(simd_level()));
     run(backend, reel_context_threads(ctx));
     reel_context_free(ctx);
     return 0;

@@ -62,6 +62,8 @@ def ratio(ours, peer_value, unit):
 
 def append(rows):
     """rows: (benchmark, threads, parameters, ours, peer, peer_value, unit) each."""
+    if not rows:
+        return
     path = results_path()
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = not path.exists()

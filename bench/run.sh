@@ -39,8 +39,14 @@ run() { # NAME COMMAND...
     set +o pipefail
 }
 
+arguments() { # of a benchmark that needs some
+    case $1 in bench_sgd) echo synthetic ;; esac
+}
 for program in build/release/bench/bench_*; do
-    [ -f "$program" ] && [ -x "$program" ] && run "$(basename "$program")" "$program"
+    # shellcheck disable=SC2046
+    if [ -f "$program" ] && [ -x "$program" ]; then
+        run "$(basename "$program")" "$program" $(arguments "$(basename "$program")")
+    fi
 done
 if [ $peers = 1 ]; then
     python=$(bench/peers/setup.sh | tail -n 1)

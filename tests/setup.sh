@@ -48,7 +48,7 @@ configure() {
         dir=$2
         shift 2
     fi
-    set -- -B "$dir" -DREEL_CUDA="${REEL_CUDA:-AUTO}" -DREEL_SERVE="${REEL_SERVE:-ON}" "$@"
+    set -- -B "$dir" -DREEL_CUDA="${REEL_CUDA:-AUTO}" -DREEL_SERVE="${REEL_SERVE:-ON}" -DREEL_TESTS=ON -DREEL_BENCH=ON "$@"
     case $preset in release) ;; *) set -- "$@" -DREEL_CUDA=OFF ;; esac
     if [ ! -f "$dir/CMakeCache.txt" ] && command -v ninja >/dev/null; then set -- -G Ninja "$@"; fi
     # shellcheck disable=SC2086
