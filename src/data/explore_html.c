@@ -350,7 +350,7 @@ static int genres_by_count(const struct movie_facts *movies, int order[64]) {
 static void heat_map(struct strbuf *out, const struct movie_facts *movies) {
     int order[64], n = genres_by_count(movies, order);
     const char *names[64];
-    double *values = malloc(64 * 64 * sizeof *values);
+    double *values = malloc((size_t)64 * 64 * sizeof *values);
     if (!values) {
         out->failed = 1;
         return;

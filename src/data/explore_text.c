@@ -92,9 +92,9 @@ static void years(struct strbuf *out, const struct movie_facts *movies) {
     for (int64_t i = 0; i < n; i++) largest = counts[i] > largest ? counts[i] : largest;
     subheading(out, "Movies by year");
     for (int64_t i = 0; i < n; i++) {
+        int64_t from = (base + i) * step;
         char label[48];
-        snprintf(label, sizeof label, "%lld-%lld", (long long)((base + i) * step),
-                 (long long)((base + i + 1) * step - 1));
+        snprintf(label, sizeof label, "%lld-%lld", (long long)from, (long long)(from + step - 1));
         bar_line(out, label, NAME_WIDTH, counts[i], movies->n, largest);
     }
 }

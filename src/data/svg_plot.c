@@ -57,7 +57,7 @@ static void add_line(struct strbuf *out, const char *style, double x1, double y1
 
 static void empty_plot(struct strbuf *out, const struct svg_plot *plot) {
     plot_begin(out, plot, WIDTH, HEIGHT / 2);
-    add_text(out, "mid", WIDTH / 2, HEIGHT / 4, "no data");
+    add_text(out, "mid", WIDTH / 2.0, HEIGHT / 4.0, "no data");
     plot_end(out);
 }
 
@@ -83,7 +83,7 @@ static void draw_x_axis(struct strbuf *out, const struct svg_plot *plot, const s
         add_text(out, "mid", at, HEIGHT - BOTTOM + 16, svg_number(ticks[i], plot->plain_x).text);
     }
     add_line(out, "axis", LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT, HEIGHT - BOTTOM);
-    if (plot->x_label) add_text(out, "mid name", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, plot->x_label);
+    if (plot->x_label) add_text(out, "mid name", (LEFT + WIDTH - RIGHT) / 2.0, HEIGHT - 6, plot->x_label);
 }
 
 static struct svg_axis y_from_zero(const double *values, int64_t n) {
@@ -124,7 +124,7 @@ void svg_columns(struct strbuf *out, const struct svg_plot *plot, const struct s
         add_short_text(out, "mid", x + slot / 2, base + 16, bars[i].label, LABEL_COLUMNS);
     }
     add_line(out, "axis", left, base, WIDTH - left, base);
-    if (plot->x_label) add_text(out, "mid name", WIDTH / 2, HEIGHT - 6, plot->x_label);
+    if (plot->x_label) add_text(out, "mid name", WIDTH / 2.0, HEIGHT - 6, plot->x_label);
     plot_end(out);
 }
 
