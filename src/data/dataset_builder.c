@@ -35,13 +35,11 @@ static reel_status find_format(struct builder *builder, struct rating_format *fo
         return REEL_OK;
     }
     TRY_RETURN(rating_format_detect(file, builder->options->columns, format, err));
-    static const char standard[] = "userId,movieId,rating";
     if (format->separator[1])
         builder->kind = SOURCE_ML_10M;
     else if (format->separator[0] == '\t' && format->body_line == 1)
         builder->kind = SOURCE_ML_100K;
-    else if (file->size > sizeof standard && format->body_line == 2 &&
-             memcmp(file->data + (*file->data == '\xef' ? 3 : 0), standard, sizeof standard - 1) == 0)
+    else if (format->movielens)
         builder->kind = SOURCE_ML_CSV;
     else
         builder->kind = SOURCE_CSV;

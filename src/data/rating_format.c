@@ -123,6 +123,8 @@ static reel_status read_header(const struct text_file *file, const char *columns
         TRY(find_named(file, fields, n, columns, format, err));
         goto cleanup;
     }
+    format->movielens = find_exact(fields, n, "userId") == 0 && find_exact(fields, n, "movieId") == 1 &&
+                        find_exact(fields, n, "rating") == 2;
     for (int field = 0; field < RATING_FIELDS; field++)
         format->columns[field] = csv_find_column(fields, n, known_names[field]);
     if (format->columns[RATING_USER] < 0 || format->columns[RATING_MOVIE] < 0 || format->columns[RATING_STARS] < 0)

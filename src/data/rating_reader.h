@@ -16,6 +16,7 @@ struct rating_format {
     char separator[3];          /* one character, or "::" */
     int n_columns;              /* every row has as many */
     int columns[RATING_FIELDS]; /* position of user, movie, rating, time; time -1 = none */
+    int movielens;              /* the header begins userId,movieId,rating */
     size_t body_offset;         /* where the rows begin: behind byte order mark and header */
     int64_t body_line;          /* number of the first line there */
     int whole_stars;            /* ratings are 1..5 without halves (ml-100k, ml-1m) */
