@@ -24,12 +24,13 @@ typedef struct reel_import_options {
 } reel_import_options;
 
 typedef struct reel_import_report {
-    const char *format; /* "ml-100k", "ml-1m", "ml-csv", "csv": a static string */
+    const char *format; /* "ml-100k", "ml-1m", "ml-10m", "ml-csv", "csv": a static string */
     int32_t n_users, n_movies;
     int64_t n_ratings, n_tags;
     int64_t n_bad_lines;    /* skipped with skip_bad */
     int64_t n_duplicates;   /* (user, movie) pairs met again; the latest rating won */
     int64_t n_placeholders; /* rated or tagged movies that the movie file lacks */
+    int64_t n_metadata;     /* movies that The Movies Dataset has a row for */
     int64_t source_bytes;   /* bytes of the ratings file */
     int64_t bytes;          /* bytes of the dataset file */
     double seconds;

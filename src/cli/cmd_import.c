@@ -4,12 +4,13 @@
 #include "cli.h"
 
 static json_t *report_json(const reel_import_report *report) {
-    return json_pack(
-        "{s:s,s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:f,s:I,s:I,s:s}", "format", report->format, "n_users", report->n_users,
-        "n_movies", report->n_movies, "n_ratings", (json_int_t)report->n_ratings, "n_tags", (json_int_t)report->n_tags,
-        "n_bad_lines", (json_int_t)report->n_bad_lines, "n_duplicates", (json_int_t)report->n_duplicates,
-        "n_placeholders", (json_int_t)report->n_placeholders, "seconds", report->seconds, "source_bytes",
-        (json_int_t)report->source_bytes, "bytes", (json_int_t)report->bytes, "fingerprint", report->fingerprint);
+    return json_pack("{s:s,s:i,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:I,s:I,s:s}", "format", report->format, "n_users",
+                     report->n_users, "n_movies", report->n_movies, "n_ratings", (json_int_t)report->n_ratings,
+                     "n_tags", (json_int_t)report->n_tags, "n_bad_lines", (json_int_t)report->n_bad_lines,
+                     "n_duplicates", (json_int_t)report->n_duplicates, "n_placeholders",
+                     (json_int_t)report->n_placeholders, "n_metadata", (json_int_t)report->n_metadata, "seconds",
+                     report->seconds, "source_bytes", (json_int_t)report->source_bytes, "bytes",
+                     (json_int_t)report->bytes, "fingerprint", report->fingerprint);
 }
 
 static void print_report(const reel_import_report *report, const char *out) {
@@ -21,6 +22,7 @@ static void print_report(const reel_import_report *report, const char *out) {
     if (report->n_duplicates)
         printf("repeated ratings       %s (the latest won)\n", cli_thousands(report->n_duplicates));
     if (report->n_placeholders) printf("movies without a title %s\n", cli_thousands(report->n_placeholders));
+    if (report->n_metadata) printf("movies with metadata   %s\n", cli_thousands(report->n_metadata));
     printf("%s bytes, verified, fingerprint %s, %.2f s\n", cli_thousands(report->bytes), report->fingerprint,
            report->seconds);
 }

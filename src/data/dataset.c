@@ -151,6 +151,7 @@ reel_status dataset_of_set(reel_context *ctx, struct tensor_set *set, reel_datas
     TRY(bind_movies(ds, err));
     TRY(bind_tags(ds, err));
     TRY(bind_genome(ds, err));
+    TRY(metadata_bind(ds->set, ds->n_movies, &ds->metadata, err));
     TRY(dataset_check(ctx, ds, err));
     *out = ds;
     return REEL_OK;

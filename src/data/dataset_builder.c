@@ -60,6 +60,14 @@ static reel_status read_movies(struct builder *builder, reel_error *err) {
     return movie_reader_read(file, format, part(builder, PART_GENRES), &builder->bad, &builder->build->movies, err);
 }
 
+static reel_status read_metadata(struct builder *builder, reel_error *err) {
+    const struct text_file *file = part(builder, PART_METADATA);
+    if (!file) return REEL_OK;
+    if (!part(builder, PART_LINKS))
+        return error_set(err, REEL_NOT_FOUND, "%s: links.csv, which joins it to the movies, is missing", file->name);
+    return metadata_reader_read(file, &builder->bad, &builder->build->metadata, err);
+}
+
 static reel_status read_small_files(struct builder *builder, reel_error *err) {
     struct dataset_build *build = builder->build;
     const struct text_file *tags = part(builder, PART_TAGS), *links = part(builder, PART_LINKS);
@@ -72,7 +80,7 @@ static reel_status read_small_files(struct builder *builder, reel_error *err) {
     if (scores && !names)
         return error_set(err, REEL_NOT_FOUND, "%s: genome-tags.csv, which names its tags, is missing", scores->name);
     if (scores) TRY_RETURN(genome_reader_read(builder->ctx, scores, names, &builder->bad, &build->genome, err));
-    return REEL_OK;
+    return read_metadata(builder, err);
 }
 
 /* ---- ids ---- */
@@ -258,7 +266,36 @@ static reel_status add_genome(struct builder *builder, reel_error *err) {
                                    err);
 }
 
-/* ---- fingerprint and metadata ---- */
+/* Rows of The Movies Dataset for the movies whose TMDB id it knows. */
+static reel_status add_metadata(struct builder *builder, reel_error *err) {
+    struct dataset_build *build = builder->build;
+    const int32_t *tmdb = tensor_set_find(build->set, "movie_tmdb_ids")->data;
+    int32_t *movies, *imdb;
+    uint32_t *genres;
+    int64_t *revenue, n = 0;
+    float *runtime;
+    if (!part(builder, PART_METADATA)) return REEL_OK;
+    for (int32_t m = 0; m < build->movie_map.n; m++)
+        n += tmdb[m] >= 0 && metadata_table_find(&build->metadata, tmdb[m]) != NULL;
+    TRY_RETURN(tensor_set_add1(build->set, "metadata_movies", DTYPE_I32, n, (void **)&movies, err));
+    TRY_RETURN(tensor_set_add1(build->set, "metadata_genres", DTYPE_U32, n, (void **)&genres, err));
+    TRY_RETURN(tensor_set_add1(build->set, "metadata_imdb_ids", DTYPE_I32, n, (void **)&imdb, err));
+    TRY_RETURN(tensor_set_add1(build->set, "metadata_revenue", DTYPE_I64, n, (void **)&revenue, err));
+    TRY_RETURN(tensor_set_add1(build->set, "metadata_runtime", DTYPE_F32, n, (void **)&runtime, err));
+    for (int32_t m = 0; m < build->movie_map.n; m++) {
+        const struct metadata_record *record = tmdb[m] < 0 ? NULL : metadata_table_find(&build->metadata, tmdb[m]);
+        if (!record) continue;
+        int64_t row = build->n_metadata++;
+        movies[row] = m;
+        genres[row] = record->genres;
+        imdb[row] = record->imdb;
+        revenue[row] = record->revenue;
+        runtime[row] = record->runtime;
+    }
+    return REEL_OK;
+}
+
+/* ---- fingerprint and header ---- */
 
 static reel_status make_fingerprint(const struct dataset_build *build, char out[33], reel_error *err) {
     const struct rating_table *table = &build->ratings;
@@ -278,7 +315,7 @@ static reel_status make_fingerprint(const struct dataset_build *build, char out[
     return REEL_OK;
 }
 
-static reel_status add_metadata(struct builder *builder, const char *fingerprint, reel_error *err) {
+static reel_status put_strings(struct builder *builder, const char *fingerprint, reel_error *err) {
     struct tensor_set *set = builder->build->set;
     const struct rating_table *table = &builder->build->ratings;
     unsigned seen = 0; /* bit r = rating r occurs */
@@ -301,8 +338,9 @@ static reel_status fill_set(struct builder *builder, reel_import_report *report,
     TRY_RETURN(add_genres(builder, err));
     TRY_RETURN(add_tags(builder, err));
     TRY_RETURN(add_genome(builder, err));
+    TRY_RETURN(add_metadata(builder, err));
     TRY_RETURN(make_fingerprint(build, report->fingerprint, err));
-    return add_metadata(builder, report->fingerprint, err);
+    return put_strings(builder, report->fingerprint, err);
 }
 
 /* ---- all together ---- */
@@ -327,6 +365,7 @@ static void report_counts(const struct builder *builder, reel_import_report *rep
     report->n_bad_lines = builder->bad.count;
     report->n_duplicates = builder->n_duplicates;
     report->n_placeholders = build->n_placeholders;
+    report->n_metadata = build->n_metadata;
     report->source_bytes = (int64_t)builder->source->files[PART_RATINGS].size;
 }
 
@@ -380,6 +419,7 @@ void dataset_build_free(struct dataset_build *build) {
     tag_table_free(&build->tags);
     link_table_free(&build->links);
     genome_table_free(&build->genome);
+    metadata_table_free(&build->metadata);
     id_map_free(&build->user_map);
     id_map_free(&build->movie_map);
     rating_table_free(&build->ratings);

@@ -7,6 +7,7 @@
 #include "data/genome_reader.h"
 #include "data/id_map.h"
 #include "data/link_reader.h"
+#include "data/metadata_reader.h"
 #include "data/movie_reader.h"
 #include "data/rating_table.h"
 #include "data/source_layout.h"
@@ -20,9 +21,10 @@ struct dataset_build {
     struct tag_table tags;
     struct link_table links;
     struct genome_table genome;
+    struct metadata_table metadata;
     struct id_map user_map, movie_map;
     struct rating_table ratings;
-    int64_t n_placeholders;
+    int64_t n_placeholders, n_metadata;
 };
 
 /* Reads every file of the source and fills build->set (without a ratings file: movies and no ratings); the counts and

@@ -50,6 +50,7 @@ reel_status reel_dataset_import(reel_context *ctx, const char *source_path, cons
     if (!options) options = &defaults;
     TRY(check_arguments(source_path, options, out_path, err));
     TRY(source_open(ctx, source_path, options->columns, &source, err));
+    if (options->metadata) TRY(source_add(&source, PART_METADATA, options->metadata, err));
     TRY(dataset_build(ctx, &source, options, &build, &counts, err));
     source_close(&source);
     context_progress(ctx, "write", "bytes", 0, 0, NULL, 0, 0);

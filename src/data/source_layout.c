@@ -17,9 +17,9 @@ enum { ENTRIES_MAX = 4096 };
 /* File name of each part in the three families. */
 enum family { FAMILY_CSV, FAMILY_DAT, FAMILY_100K, FAMILIES };
 static const char *const part_names[FAMILIES][SOURCE_PARTS] = {
-    {"ratings.csv", "movies.csv", "tags.csv", "links.csv", "genome-scores.csv", "genome-tags.csv", NULL},
-    {"ratings.dat", "movies.dat", "tags.dat", NULL, NULL, NULL, NULL},
-    {"u.data", "u.item", NULL, NULL, NULL, NULL, "u.genre"},
+    {"ratings.csv", "movies.csv", "tags.csv", "links.csv", "genome-scores.csv", "genome-tags.csv", NULL, NULL},
+    {"ratings.dat", "movies.dat", "tags.dat", NULL, NULL, NULL, NULL, NULL},
+    {"u.data", "u.item", NULL, NULL, NULL, NULL, "u.genre", NULL},
 };
 
 const char *source_kind_name(enum source_kind kind) {
@@ -207,12 +207,11 @@ static reel_status open_parts(reel_context *ctx, const struct listing *list, con
     return REEL_OK;
 }
 
-static reel_status open_bare(const char *path, enum source_part part, struct source *source, reel_error *err) {
-    source->kind = SOURCE_CSV;
+reel_status source_add(struct source *source, enum source_part part, const char *path, reel_error *err) {
     source->names[part] = strdup(path);
     if (!source->names[part]) return error_no_memory(err, strlen(path));
-    TRY_RETURN(file_map_open(path, &source->maps[part], err));
-    const struct file_map *map = &source->maps[part];
+    struct file_map *map = &source->maps[part];
+    TRY_RETURN(file_map_open(path, map, err));
     source->files[part] = (struct text_file){source->names[part], map->data, map->size};
     return REEL_OK;
 }
@@ -249,7 +248,7 @@ static enum source_kind movie_file_kind(const char *text, size_t size, int *is_m
 reel_status source_open_movies(const char *path, struct source *out, int *is_movies, reel_error *err) {
     *out = (struct source){0};
     *is_movies = 0;
-    reel_status status = open_bare(path, PART_MOVIES, out, err);
+    reel_status status = source_add(out, PART_MOVIES, path, err);
     if (status == REEL_OK)
         out->kind = movie_file_kind(out->files[PART_MOVIES].data, out->files[PART_MOVIES].size, is_movies);
     if (!*is_movies) source_close(out);
@@ -282,10 +281,11 @@ reel_status source_open(reel_context *ctx, const char *path, const char *columns
         return error_errno(err, errno == ENOENT || errno == ENOTDIR ? REEL_NOT_FOUND : REEL_IO, "%s: cannot be opened",
                            path);
     reel_status status;
+    out->kind = SOURCE_CSV;
     if (S_ISDIR(info.st_mode) || zip_reader_is_zip(path))
         status = open_collection(ctx, path, S_ISDIR(info.st_mode), columns, out, err);
     else
-        status = open_bare(path, PART_RATINGS, out, err);
+        status = source_add(out, PART_RATINGS, path, err);
     if (status != REEL_OK) source_close(out);
     return status;
 }

@@ -25,6 +25,7 @@ enum source_part {
     PART_GENOME_SCORES,
     PART_GENOME_TAGS,
     PART_GENRES,
+    PART_METADATA, /* named by the caller, see source_add */
     SOURCE_PARTS
 };
 
@@ -43,6 +44,8 @@ reel_status source_open(reel_context *ctx, const char *path, const char *columns
 /* Opens a bare movies.csv, movies.dat or u.item, by what its first line looks like, as a source without ratings;
  * *is_movies = 0 and nothing is opened if it is none. */
 reel_status source_open_movies(const char *path, struct source *out, int *is_movies, reel_error *err);
+/* Maps one more file as `part`, which the source must not have yet. NOT_FOUND, BAD_INPUT, IO, NO_MEMORY. */
+reel_status source_add(struct source *source, enum source_part part, const char *path, reel_error *err);
 void source_close(struct source *source);
 
 #endif

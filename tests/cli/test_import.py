@@ -283,6 +283,60 @@ def test_tags_csv_of_a_genome_is_no_tag_file(tmp_path):
     assert report["n_tags"] == 0
 
 
+METADATA_HEADER = (
+    "adult,belongs_to_collection,budget,genres,homepage,id,imdb_id,original_language,original_title,overview,popularity,"
+    "poster_path,production_companies,production_countries,release_date,revenue,runtime,spoken_languages,status,tagline,"
+    "title,video,vote_average,vote_count\n"
+)
+
+
+def metadata_row(genres, tmdb, imdb, revenue, runtime):
+    names = str([{"id": i, "name": name} for i, name in enumerate(genres)])
+    overview = '"Led by Woody,\nAndy\'s toys say ""hello"", \'name\': \'War\'"'
+    return (
+        f'False,"{{\'id\': 1, \'name\': \'Comedy\'}}",3,"{names}",,{tmdb},{imdb},en,x,{overview},21.9,/p.jpg,'
+        f"\"[{{'name': 'Drama', 'id': 3}}]\",,1995-10-30,{revenue},{runtime},,Released,,x,False,7.7,5415\n"
+    )
+
+
+def test_movies_metadata(tmp_path):
+    folder = write(
+        tmp_path / "ml",
+        {
+            "ratings.csv": HEADER + "1,1,4.0,5\n",
+            "movies.csv": MOVIES,
+            "links.csv": "movieId,imdbId,tmdbId\n1,0114709,862\n2,1,\n3,0113277,949\n",
+        },
+    )
+    metadata = tmp_path / "movies_metadata.csv"
+    metadata.write_text(
+        METADATA_HEADER
+        + metadata_row(["Action", "Western", "Science Fiction"], 949, "tt0113277", 187436818, "170.0")
+        + "torn,row\n"
+        + metadata_row([], 999, "", 0, "")
+        + metadata_row(["Family", "Carousel Productions"], 862, "tt0114709", "373554033.0", 81)
+        + metadata_row(["War"], "1997-08-20", "0", 0, 0)
+        + metadata_row(["Horror"], 862, "", 0, 0)
+    )
+    report, dataset = imported(folder, tmp_path / "out.reel", "--metadata", metadata)
+    tmdb = ["Action", "Adventure", "Animation", "Comedy", "Crime", "Documentary", "Drama", "Family", "Fantasy", "Foreign"]
+    tmdb += ["History", "Horror", "Music", "Mystery", "Romance", "Science Fiction", "TV Movie", "Thriller", "War", "Western"]
+    bits = [sum(1 << tmdb.index(name) for name in names) for names in (["Family"], ["Action", "Western", "Science Fiction"])]
+    assert [dataset["movie_ids"][m] for m in dataset["metadata_movies"]] == [1, 3]
+    assert list(dataset["metadata_genres"]) == bits
+    assert list(dataset["metadata_imdb_ids"]) == [114709, 113277]
+    assert list(dataset["metadata_revenue"]) == [373554033, 187436818]
+    assert list(dataset["metadata_runtime"]) == [81, 170]
+    assert report["n_metadata"] == 2 and report["n_bad_lines"] == 3
+    metadata.write_text("id,genres\n")
+    assert failure(folder, tmp_path, "--metadata", metadata).endswith("movies_metadata.csv:1: the header has no column imdbid")
+    assert failure(folder, tmp_path, "--metadata", tmp_path / "none").endswith("none: cannot be opened: No such file or directory")
+    (folder / "links.csv").unlink()
+    assert failure(folder, tmp_path, "--metadata", metadata).endswith(
+        "movies_metadata.csv: links.csv, which joins it to the movies, is missing"
+    )
+
+
 # ---- where the files lie ----
 
 
@@ -355,7 +409,7 @@ def test_no_or_several_data_sets(tmp_path):
         ("1\t10\t4\t5\n2\t10\t0.5\t6\n", "ml-100k"),
         ("user_id;item_id;score;time\n 1 ; 10 ; 4 ; 5 \n2;10;0.50;6\n", "csv"),
         ("rating,movie,x,user,timestamp\n4,10,?,1,5\n0.5,10,,2,6\n", "csv"),
-        ('"userId","movieId","rating","timestamp","note"\n"1","10","4.0","5","a\nb"\n2,10,0.5,6,"say ""x"", y"\n', "csv"),
+        ('"userId","movieId","rating","timestamp","note"\n"1","10","4.0","5","a\nb"\n2,10,0.5,6,"say ""x"", y"\n', "ml-csv"),
     ],
 )
 def test_bare_files(tmp_path, content, kind):
