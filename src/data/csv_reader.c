@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "core/error.h"
+
 void csv_reader_init(struct csv_reader *reader, const char *data, size_t size, char separator, int quotes) {
     *reader = (struct csv_reader){
         .at = data, .end = size ? data + size : data, .separator = separator, .quotes = quotes, .line = 1};
@@ -125,6 +127,10 @@ int csv_reader_line(struct csv_reader *reader, struct text_span *line) {
     reader->at = end ? end + 1 : reader->end;
     reader->line++;
     return 1;
+}
+
+reel_status csv_reader_check(const struct csv_reader *reader, reel_error *err) {
+    return reader->scratch.failed ? error_set(err, REEL_NO_MEMORY, "out of memory for a row of text") : REEL_OK;
 }
 
 const char *csv_result_text(enum csv_result result) {

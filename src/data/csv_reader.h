@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <reel/status.h>
 #include "core/mem.h"
 
 /* A piece of text that someone else keeps alive; not NUL-terminated. */
@@ -46,6 +47,8 @@ void csv_reader_init(struct csv_reader *reader, const char *data, size_t size, c
 void csv_reader_free(struct csv_reader *reader);
 /* The next row: the first `max` fields, valid until the next call, and how many fields it has in all. */
 enum csv_result csv_reader_next(struct csv_reader *reader, struct text_span *fields, int max, int *n_fields);
+/* NO_MEMORY once CSV_NO_MEMORY was returned, else OK. */
+reel_status csv_reader_check(const struct csv_reader *reader, reel_error *err);
 /* The next whole line that is not blank, without its end; no quotes. 0 at the end. */
 int csv_reader_line(struct csv_reader *reader, struct text_span *line);
 /* What a result other than CSV_ROW means, for messages. */

@@ -114,6 +114,7 @@ static reel_status read_tag_rows(struct genome_reader *reader, int64_t *n, reel_
     TRY_RETURN(read_header(reader, file, names, 2, columns, &n_columns, err));
     while (next_row(reader, fields, n_columns, &fault)) {
         uint64_t id = 0;
+        TRY_RETURN(csv_reader_check(&reader->csv, err));
         int64_t line = reader->csv.row_line;
         struct text_span tag = fault ? (struct text_span){"", 0} : fields[columns[1]];
         if (!fault && span_to_int(fields[columns[0]], INT32_MAX, &id) != 1) fault = "the tag id is not a whole number";
@@ -187,6 +188,7 @@ static reel_status read_scores(struct genome_reader *reader, reel_error *err) {
     if (lines > UINT32_MAX) return error_set(err, REEL_BAD_INPUT, "%s: more than 4294967295 lines", file->name);
     TRY_RETURN(MEM_RAW(&reader->rows, lines, err));
     for (int64_t i = 0; next_row(reader, fields, n_columns, &fault); i++) {
+        TRY_RETURN(csv_reader_check(&reader->csv, err));
         struct score score = {.line = (uint32_t)reader->csv.row_line};
         found = (struct text_span){reader->csv.row_start, (size_t)(reader->csv.at - reader->csv.row_start)};
         if (!fault) fault = parse_score(reader, fields, columns, &score, &found);

@@ -61,6 +61,7 @@ static reel_status read_rows(struct link_reader *reader, reel_error *err) {
         int n;
         enum csv_result result = csv_reader_next(&reader->csv, fields, FIELDS_MAX, &n);
         if (result == CSV_END) return REEL_OK;
+        TRY_RETURN(csv_reader_check(&reader->csv, err));
         if (result == CSV_ROW)
             TRY_RETURN(keep_link(reader, fields, n, err));
         else

@@ -106,7 +106,7 @@ static reel_status read_rows(struct metadata_reader *reader, reel_error *err) {
     for (int64_t i = 0;; i++) {
         enum csv_result result = csv_reader_next(&reader->csv, fields, FIELDS_MAX, &n);
         if (result == CSV_END) break;
-        if (result == CSV_NO_MEMORY) return error_set(err, REEL_NO_MEMORY, "out of memory for a row");
+        TRY_RETURN(csv_reader_check(&reader->csv, err));
         if (result == CSV_ROW)
             keep_row(reader, fields, n);
         else

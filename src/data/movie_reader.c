@@ -265,7 +265,8 @@ static reel_status read_all(struct movie_reader *reader, reel_error *err) {
     const char *fault;
     reel_status status = REEL_OK;
     while (status == REEL_OK && next_movie(reader, &movie, &fault)) {
-        status = keep_movie(reader, &movie, fault, err);
+        status = csv_reader_check(&reader->csv, err);
+        if (status == REEL_OK) status = keep_movie(reader, &movie, fault, err);
         if (status == REEL_OK && (reader->table->n & 0xfff) == 0) status = context_check(reader->bad->ctx, err);
     }
     if (status != REEL_OK && status != REEL_BAD_INPUT) return status;

@@ -63,6 +63,7 @@ struct parse {
     int n_separator;        /* length of the separator */
     atomic_llong bad_chunk; /* lowest chunk known to hold a bad line: later ones need no parsing */
     atomic_llong bytes_done;
+    int no_memory; /* while undoing quotes */
 };
 
 struct chunk_state {
@@ -134,6 +135,8 @@ static void parse_quoted(struct parse *parse, struct rating_chunk *chunk) {
     struct row_walk walk;
     walk_begin(&walk, parse->raw, chunk);
     while (walk_next(&walk)) {
+        parse->no_memory = walk.text.csv == CSV_NO_MEMORY;
+        if (parse->no_memory) break;
         if (walk.fault == ROW_GOOD)
             store_row(parse->raw, chunk, &state, &walk.row);
         else if (!note_bad(parse, chunk, walk.reader.row_line))
@@ -313,6 +316,7 @@ reel_status rating_reader_read(reel_context *ctx, const struct text_file *file, 
     atomic_init(&parse.bytes_done, 0);
     thread_pool_run(ctx->pool, out->n_chunks, parse_chunk, &parse);
     TRY_RETURN(context_check(ctx, err));
+    if (parse.no_memory) return error_set(err, REEL_NO_MEMORY, "out of memory for a row of text");
     context_progress(ctx, "parse ratings", "bytes", (int64_t)file->size, (int64_t)file->size, NULL, 0, 1);
     int64_t n_chunks = out->n_chunks, bad_chunk = atomic_load(&parse.bad_chunk);
     if (bad_chunk < n_chunks) {

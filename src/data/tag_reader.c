@@ -191,6 +191,7 @@ reel_status tag_reader_read(const struct text_file *file, enum tag_format format
     struct tag_text tag;
     const char *fault;
     while (next_tag(&reader, &tag, &fault)) {
+        TRY(csv_reader_check(&reader.csv, err));
         TRY(keep_tag(&reader, &tag, fault, err));
         if ((out->n & 0xfff) == 0) TRY(context_check(bad->ctx, err));
     }
