@@ -79,6 +79,7 @@ static void draw_x_axis(struct strbuf *out, const struct svg_plot *plot, const s
     int n = svg_axis_ticks(x, ticks);
     for (int i = 0; i < n; i++) {
         double at = svg_axis_at(x, ticks[i]);
+        if (plot->plain_x && fabs(ticks[i] - round(ticks[i])) > 1e-6) continue;
         add_line(out, "axis", at, HEIGHT - BOTTOM, at, HEIGHT - BOTTOM + 4);
         add_text(out, "mid", at, HEIGHT - BOTTOM + 16, svg_number(ticks[i], plot->plain_x).text);
     }

@@ -14,7 +14,7 @@ struct svg_plot {
     const char *description;       /* what is to be seen, in a sentence */
     const char *x_label, *y_label; /* of the axes, NULL = none */
     int log_x, log_y;              /* logarithmic axes (scatter) */
-    int plain_x;                   /* write numbers on the x axis plainly: years */
+    int plain_x;                   /* the x axis has whole numbers, written plainly: years */
     double y_low, y_high;          /* y axis of a line, where y_high > y_low; else from zero, the area filled */
 };
 
