@@ -194,7 +194,7 @@ reel_status reel_scorer_recommend(const reel_scorer *scorer, const reel_recommen
     int64_t wanted = (int64_t)query->offset + query->n;
     if (wanted > dataset->n_movies) wanted = dataset->n_movies;
     TRY(MEM_RAW(&scores, dataset->n_movies, err));
-    TRY(MEM_RAW(&sds, dataset->n_movies, err));
+    if (!scorer->has_panels) TRY(MEM_RAW(&sds, dataset->n_movies, err));
     TRY(MEM_RAW(&keys, top_n_capacity((size_t)wanted), err));
     TRY(query_scores(scorer, query, scores, sds, err));
     struct top_n top;
@@ -203,8 +203,10 @@ reel_status reel_scorer_recommend(const reel_scorer *scorer, const reel_recommen
     int found = (int)top_n_finish(&top), n = found > query->offset ? found - query->offset : 0;
     for (int i = 0; i < n; i++) {
         int32_t movie = (int32_t)top_n_rank(keys[query->offset + i]);
-        items[i] = (reel_recommendation){
-            .movie = movie, .score = scorer_clip(scorer, scores[movie]), .raw_score = scores[movie], .sd = sds[movie]};
+        items[i] = (reel_recommendation){.movie = movie,
+                                         .score = scorer_clip(scorer, scores[movie]),
+                                         .raw_score = scores[movie],
+                                         .sd = sds ? sds[movie] : NAN};
     }
     if (query->explain > 0) TRY(explain_items(scorer, query, items, n, err));
     *n_items = n;

@@ -44,9 +44,9 @@ static reel_status topk_wave(const struct many_job *job, int64_t first, int64_t 
 }
 
 struct loop_room {
-    float *scores, *sds; /* (n_movies,) */
-    uint64_t *keys;      /* (top_n_capacity(n),) */
-    reel_status status;  /* of this worker's first failure */
+    float *scores;      /* (n_movies,) */
+    uint64_t *keys;     /* (top_n_capacity(n),) */
+    reel_status status; /* of this worker's first failure */
     reel_error err;
 };
 
@@ -63,7 +63,7 @@ static void loop_task(void *arg, int64_t task, int worker) {
     if (room->status != REEL_OK) return;
     const struct reel_scorer *scorer = many->scorer;
     int64_t at = job->first + task;
-    room->status = scorer_user_scores(scorer, many->users[at], many->filter->time, room->scores, room->sds, &room->err);
+    room->status = scorer_user_scores(scorer, many->users[at], many->filter->time, room->scores, NULL, &room->err);
     if (room->status != REEL_OK) return;
     if (!many->filter->include_seen) scorer_mask_seen(scorer, many->users[at], room->scores);
     struct top_n top;
@@ -96,7 +96,6 @@ static reel_status rooms_new(const struct many_job *job, struct loop_room **room
     TRY_RETURN(MEM_NEW(rooms, n, err));
     for (int i = 0; i < n; i++) {
         TRY_RETURN(MEM_RAW(&(*rooms)[i].scores, n_movies, err));
-        TRY_RETURN(MEM_RAW(&(*rooms)[i].sds, n_movies, err));
         TRY_RETURN(MEM_RAW(&(*rooms)[i].keys, top_n_capacity((size_t)job->wanted), err));
     }
     return REEL_OK;
@@ -105,7 +104,6 @@ static reel_status rooms_new(const struct many_job *job, struct loop_room **room
 static void rooms_free(const struct many_job *job, struct loop_room *rooms) {
     for (int i = 0; rooms && i < thread_pool_size(job->scorer->ctx->pool); i++) {
         mem_free(rooms[i].scores);
-        mem_free(rooms[i].sds);
         mem_free(rooms[i].keys);
     }
     mem_free(rooms);

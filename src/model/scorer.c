@@ -91,7 +91,8 @@ static reel_status model_scores(const struct reel_model *model, int32_t user, ui
     for (int32_t first = 0; first < model->n_movies; first += CHUNK) {
         int32_t n = model->n_movies - first < CHUNK ? model->n_movies - first : CHUNK;
         for (int32_t i = 0; i < n; i++) users[i] = user, movies[i] = first + i, times[i] = time;
-        TRY_RETURN(model->algorithm->predict(model, n, users, movies, times, scores + first, sds + first, err));
+        TRY_RETURN(
+            model->algorithm->predict(model, n, users, movies, times, scores + first, sds ? sds + first : NULL, err));
     }
     return REEL_OK;
 }
@@ -120,26 +121,31 @@ static reel_status visit_scores(const struct reel_scorer *scorer, const struct v
     return model_scores(model, visit->user, visit->time, scores, sds, err);
 }
 
+static void fill_nan(float *values, int32_t n) {
+    for (int32_t i = 0; values && i < n; i++) values[i] = NAN;
+}
+
 /* Scores of a visit by dataset index. */
 static reel_status visit_scores_by_dataset(const struct reel_scorer *scorer, const struct visit *visit, float *scores,
                                            float *sds, reel_error *err) {
     if (!scorer->movie_map) {
-        for (int32_t m = 0; m < scorer->dataset->n_movies; m++) sds[m] = NAN;
+        fill_nan(sds, scorer->dataset->n_movies);
         return visit_scores(scorer, visit, scores, sds, err);
     }
     reel_status status = REEL_OK;
     const struct reel_model *model = scorer->model;
-    float *by_model = NULL, *sds_by_model, unknown, unknown_sd = NAN;
-    TRY(MEM_RAW(&by_model, (size_t)model->n_movies * 2, err));
-    sds_by_model = by_model + model->n_movies;
-    for (int32_t m = 0; m < model->n_movies; m++) sds_by_model[m] = NAN;
+    float *by_model = NULL, *sds_by_model = NULL, unknown, unknown_sd = NAN;
+    TRY(MEM_RAW(&by_model, model->n_movies, err));
+    if (sds) TRY(MEM_RAW(&sds_by_model, model->n_movies, err));
+    fill_nan(sds_by_model, model->n_movies);
     TRY(visit_scores(scorer, visit, by_model, sds_by_model, err));
     int32_t nobody = -1, user = visit->visitor ? -1 : visit->user;
-    TRY(model->algorithm->predict(model, 1, &user, &nobody, &visit->time, &unknown, &unknown_sd, err));
+    TRY(model->algorithm->predict(model, 1, &user, &nobody, &visit->time, &unknown, sds ? &unknown_sd : NULL, err));
     scatter(scorer, by_model, unknown, scores);
-    scatter(scorer, sds_by_model, unknown_sd, sds);
+    if (sds) scatter(scorer, sds_by_model, unknown_sd, sds);
 cleanup:
     mem_free(by_model);
+    mem_free(sds_by_model);
     return status;
 }
 
@@ -155,7 +161,7 @@ reel_status scorer_user_scores(const struct reel_scorer *scorer, int32_t user, u
         return visit_scores_by_dataset(scorer, &visit, scores, sds, err);
     }
     /* A model that is a sum of factors and biases is a point estimate: it has no deviations. */
-    for (int32_t m = 0; m < scorer->dataset->n_movies; m++) sds[m] = NAN;
+    fill_nan(sds, scorer->dataset->n_movies);
     const struct factor_view *view = &scorer->view;
     struct score_movies_args args = {.panels = &scorer->panels,
                                      .factors =

@@ -36,8 +36,8 @@ static inline float scorer_clip(const struct reel_scorer *scorer, float score) {
     return score < model->scale_min ? model->scale_min : score > model->scale_max ? model->scale_max : score;
 }
 
-/* Raw scores (n_movies,) of a known user by dataset index; `sds` (n_movies,) likewise, NaN where the model has none;
- * `time` as in a query. Thread-safe. The one source of scores for recommend and recommend_many. */
+/* Raw scores (n_movies,) of a known user by dataset index; `sds` (n_movies,) likewise, NaN where the model has none,
+ * or NULL; `time` as in a query. Thread-safe. The one source of scores for recommend and recommend_many. */
 reel_status scorer_user_scores(const struct reel_scorer *scorer, int32_t user, uint32_t time, float *scores, float *sds,
                                reel_error *err);
 /* The same for a visitor with n ratings of dataset movies. */

@@ -94,15 +94,16 @@ def test_table_for_people(small, svd):  # noqa: F811
     assert lines[0] == "for user 42 with 70 ratings, by svd"
     assert lines[1].split() == ["#", "id", "score", "title", "genres"]
     assert sum(line.lstrip().startswith(("1 ", "2 ", "3 ")) for line in lines) == 3
-    assert any("because you rated" in line for line in lines)
+    assert sum("you rated" in line for line in lines) >= 3
 
 
-def fold_in(model, rated, ridge=0.02):
-    """Ridge solution for a visitor's factors and bias against the fixed movie factors."""
+def fold_in(model, rated):
+    """Solution for a visitor's factors and bias against the fixed movie factors, the trained users' precision as prior."""
     at = [model.movie[i] for i, _ in rated]
     x = np.hstack([model.movie_factors[at], np.ones((len(at), 1))]).astype(float)
     y = np.array([stars for _, stars in rated]) - model.mean - model.movie_bias[at]
-    solution = np.linalg.solve(x.T @ x + ridge * len(at) * np.eye(x.shape[1]), x.T @ y)
+    prior = np.array(model.file["fold_in_precision"], float).reshape(x.shape[1], x.shape[1])
+    solution = np.linalg.solve(x.T @ x + prior, x.T @ y)
     return model.mean + model.movie_bias + model.movie_factors @ solution[:-1] + solution[-1]
 
 
