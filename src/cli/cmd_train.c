@@ -1,12 +1,13 @@
 /* reel train: fits one model and saves it. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli.h"
 #include "protocol.h"
 
 struct train_args {
-    const char *dataset, *algorithm, *out, *test_file, *split, *checkpoint;
+    const char *dataset, *algorithm, *out, *test_file, *split, *protocol, *checkpoint;
     double holdout;
     int resume, checkpoint_every;
     struct cli_list params;
@@ -20,6 +21,8 @@ static int parse(struct cli *cli, int argc, char **argv, struct train_args *args
         {"--holdout", NULL, CLI_REAL, &args->holdout, "SHARE", "hold this share out and measure on it"},
         {"--test", NULL, CLI_TEXT, &args->test_file, "FILE", "ratings to measure on; taken out of the training part"},
         {"--split", NULL, CLI_TEXT, &args->split, "KIND", "how to hold out: random (default), time or per-user"},
+        {"--protocol", NULL, CLI_TEXT, &args->protocol, "P",
+         "holdout (--holdout 0.1) or time (--holdout 0.1 --split time)"},
         {"--checkpoint", NULL, CLI_TEXT, &args->checkpoint, "DIR", "keep checkpoints in this folder"},
         {"--checkpoint-every", NULL, CLI_INT, &args->checkpoint_every, "N",
          "epochs, iterations or samples between two checkpoints (default 10)"},
@@ -36,6 +39,18 @@ static int parse(struct cli *cli, int argc, char **argv, struct train_args *args
     if (args->test_file && args->holdout > 0) return cli_usage(cli, "--test and --holdout exclude each other");
     if (args->checkpoint_every < 1) return cli_usage(cli, "--checkpoint-every must be at least 1");
     if (args->resume && !args->checkpoint) return cli_usage(cli, "--resume goes with --checkpoint DIR");
+    return -1;
+}
+
+/* A protocol is a name for a holdout and a split; what is given beside it wins. */
+static int apply_protocol(const struct cli *cli, struct train_args *args) {
+    if (!args->protocol) return -1;
+    int time = strcmp(args->protocol, "time") == 0;
+    if (!time && strcmp(args->protocol, "holdout") != 0)
+        return cli_usage(cli, "--protocol must be holdout or time (found '%s')", args->protocol);
+    if (args->test_file) return cli_usage(cli, "--test and --protocol exclude each other");
+    if (args->holdout == 0) args->holdout = 0.1;
+    if (!args->split && time) args->split = "time";
     return -1;
 }
 
@@ -122,6 +137,8 @@ int cmd_train(struct cli *cli, int argc, char **argv) {
     reel_train_options options;
     reel_train_options_default(&options);
     int status = parse(cli, argc, argv, &args);
+    if (status >= 0) return status;
+    status = apply_protocol(cli, &args);
     if (status >= 0) return status;
     status = protocol_split(cli, args.split, &options.holdout_split);
     if (status >= 0) return status;

@@ -32,13 +32,6 @@ static void parts_free(struct parts *parts) {
     mem_free(parts->marks);
 }
 
-static void mark_pairs(const struct ratings *all, const struct rating_pairs *pairs, uint8_t *marks) {
-    for (int64_t i = 0; i < pairs->n; i++) {
-        int64_t place = pairs_find(all, pairs->users[i], pairs->movies[i]);
-        if (place >= 0) marks[place] = 1;
-    }
-}
-
 static reel_status hold_out(reel_context *ctx, const reel_dataset *dataset, const reel_train_options *options,
                             const struct candidate *candidate, struct parts *parts, reel_error *err) {
     struct ratings all;
@@ -50,7 +43,7 @@ static reel_status hold_out(reel_context *ctx, const reel_dataset *dataset, cons
     TRY_RETURN(MEM_NEW(&parts->marks, all.n_ratings, err));
     if (options->test_file) {
         TRY_RETURN(dataset_read_pairs(ctx, dataset, options->test_file, &parts->test, err));
-        mark_pairs(&all, &parts->test, parts->marks);
+        pairs_mark(ctx, &all, &parts->test, parts->marks);
     } else {
         TRY_RETURN(
             split_holdout(ctx, &all, options->holdout_split, options->holdout, options->seed, parts->marks, err));

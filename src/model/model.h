@@ -4,8 +4,8 @@
  *   user_ids I32 (U,), movie_ids I32 (M,)  ids of the dataset it was trained on, ascending
  * and the algorithm's own tensors, listed in its file under src/model/. Metadata: "algorithm", "params.<key>"
  * (every parameter, defaults included), "seed", "dataset.fingerprint", "n_ratings" (trained on),
- * "scale.min"/"scale.max" (half stars), "metrics.rmse"/"metrics.mae"/"metrics.r2" where a part was held out,
- * "build.commit". No times, no host names: the same run gives the same bytes.
+ * "scale.min"/"scale.max" (half stars), "holdout", "metrics.n"/"metrics.rmse"/"metrics.mae"/"metrics.r2" where a part
+ * was held out, "build.commit". No times, no host names: the same run gives the same bytes.
  *
  * One table entry an algorithm: how to fit it, how to check its tensors, how to score with it. A trained
  * model and an opened one go through the same `bind`. */

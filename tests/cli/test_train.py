@@ -65,8 +65,16 @@ def test_test_file_is_left_out_of_training(small, folds, tmp_path):
     assert metadata(tmp_path / "m.reel")["holdout"] == "test file"
 
 
-@pytest.mark.parametrize("split, n", [("time", None), ("per-user", None)])
-def test_holdout_by_user_and_time(small, tmp_path, ratings, split, n):
+@pytest.mark.parametrize("protocol", ["holdout", "time"])
+def test_protocols_are_named_holdouts(small, tmp_path, protocol):
+    spelled = ["--holdout", "0.1", *(["--split", "time"] if protocol == "time" else [])]
+    reel("train", small, "-m", "mean", "--protocol", protocol, "-o", tmp_path / "named.reel")
+    reel("train", small, "-m", "mean", *spelled, "-o", tmp_path / "spelled.reel")
+    assert (tmp_path / "named.reel").read_bytes() == (tmp_path / "spelled.reel").read_bytes()
+
+
+@pytest.mark.parametrize("split", ["time", "per-user"])
+def test_holdout_by_user_and_time(small, tmp_path, ratings, split):
     answer = reel_json("train", small, "-m", "mean", "--holdout", 0.2, "--split", split, "-o", tmp_path / "m.reel")
     assert answer["n_test"] == (ratings.groupby("userId").size() // 5).sum()
     assert metadata(tmp_path / "m.reel")["holdout"] == f"{split} 0.2"
@@ -133,6 +141,7 @@ def test_wrong_use(small, tmp_path):
     assert "below 1" in refused(2, "train", small, "-m", "svd", "--holdout", -0.5, "-o", out)
     assert "--checkpoint" in refused(2, "train", small, "-m", "svd", "--resume", "-o", out)
     assert "per-user" in refused(2, "train", small, "-m", "svd", "--split", "x", "-o", out)
+    assert "holdout or time" in refused(2, "train", small, "-m", "svd", "--protocol", "cv5", "-o", out)
     assert "x.csv" in refused(1, "train", small, "-m", "mean", "--test", tmp_path / "x.csv", "-o", out)
     assert not list(tmp_path.iterdir())
 
