@@ -77,7 +77,7 @@ skip() { # NAME REASON
 build() { # PRESET [ARG]...: configured and built
     local dir=build/$1
     [ "${2:-}" != --into ] || dir=$3
-    configure "$@" && cmake --build "$dir" -j "$REEL_JOBS"
+    configure "$@" && cmake --build "$dir" -j "$REEL_JOBS" ${target:+--target $target}
 }
 # run_ctest NAME DIR [ARG]...: every test program of a build.
 run_ctest() {
@@ -162,7 +162,7 @@ step "debug build, REEL_CUDA=OFF" build debug
 step "build with REEL_SERVE=OFF, REEL_CUDA=OFF" build release --into build/serve-off -DREEL_CUDA=OFF -DREEL_SERVE=OFF &&
     run_ctest serve-off build/serve-off
 if command -v clang >/dev/null; then
-    step "fuzz build" build fuzz && run_fuzzers
+    target=fuzzers step "fuzz build" build fuzz && run_fuzzers
 else
     skip "fuzzing" "clang is not installed"
 fi

@@ -23,7 +23,8 @@ need_packages() {
         return 0
     fi
     for package in "$@"; do
-        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
     if [ "$(id -u)" != 0 ]; then
@@ -32,11 +33,8 @@ need_packages() {
     fi
     echo "installing$missing"
     # The lists may be old or absent: try with what is there, then with fresh ones.
-    # shellcheck disable=SC2086
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing >/dev/null 2>&1 ||
-        { $as_root apt-get update -q >/dev/null &&
-            $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing \
-                >/dev/null; } ||
+    local install="$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends$missing"
+    $install >/dev/null 2>&1 || { $as_root apt-get update -q >/dev/null && $install >/dev/null; } ||
         stop "apt-get could not install$missing (is there a network?)"
 }
 
@@ -48,8 +46,9 @@ configure() {
         dir=$2
         shift 2
     fi
-    set -- -B "$dir" -DREEL_CUDA="${REEL_CUDA:-AUTO}" -DREEL_SERVE="${REEL_SERVE:-ON}" -DREEL_TESTS=ON -DREEL_BENCH=ON "$@"
-    case $preset in release) ;; *) set -- "$@" -DREEL_CUDA=OFF ;; esac
+    set -- -B "$dir" -DREEL_CUDA="${REEL_CUDA:-AUTO}" -DREEL_SERVE="${REEL_SERVE:-ON}" -DREEL_TESTS=ON \
+        -DREEL_BENCH=ON "$@"
+    case $preset in release) ;; *) set -- "$@" -DREEL_CUDA=OFF -DREEL_BENCH=OFF ;; esac
     if [ ! -f "$dir/CMakeCache.txt" ] && command -v ninja >/dev/null; then set -- -G Ninja "$@"; fi
     # shellcheck disable=SC2086
     cmake --preset "$preset" "$@" ${REEL_CMAKE_ARGS:-}
