@@ -89,7 +89,7 @@ static reel_status gen_make(struct gen *gen, const reel_gen_options *options, co
     return gen_write(gen, out_dir, oracle_rmse, err);
 }
 
-static void gen_free(struct gen *gen) {
+void gen_free(struct gen *gen) {
     gen_catalogue_free(&gen->catalogue);
     gen_scale_free(&gen->scale);
     void *arrays[] = {gen->movie_bias, gen->movie_drift,  gen->movie_factors, gen->released,

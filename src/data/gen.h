@@ -167,6 +167,9 @@ double gen_scale_expect(const struct gen_scale *scale, int halves, float mean);
 /* Writes the four files; *oracle_rmse is measured on the way. */
 reel_status gen_write(struct gen *gen, const char *folder, double *oracle_rmse, reel_error *err);
 
+/* Frees what the steps have made. */
+void gen_free(struct gen *gen);
+
 /* Runs fn over all blocks, in rounds, with progress and a look at the cancel flag between rounds. */
 reel_status gen_run_blocks(const struct gen *gen, const char *stage, task_fn fn, void *arg, reel_error *err);
 

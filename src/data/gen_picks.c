@@ -135,14 +135,16 @@ struct repair {
     int64_t *surplus, *left; /* (n_movies,) ratings above the target; ratings not yet passed by the sweep */
     int32_t *urn;            /* missing ratings, one entry each */
     int64_t n_urn;
+    int32_t *marks, marked; /* (n_movies,) u + 1 if user u = marked has the movie */
     struct gen_rng rng;
 };
 
-static int user_has(const struct gen *gen, int32_t u, int32_t movie) {
-    const int32_t *picks = gen->picks;
-    for (int64_t i = gen->user_offsets[u]; i < gen->user_offsets[u + 1]; i++)
-        if (picks[i] == movie) return 1;
-    return 0;
+/* Marks the movies of user u, once in a sweep. */
+static void mark_user(struct repair *repair, int32_t u) {
+    const struct gen *gen = repair->gen;
+    if (repair->marked == u) return;
+    repair->marked = u;
+    for (int64_t i = gen->user_offsets[u]; i < gen->user_offsets[u + 1]; i++) repair->marks[gen->picks[i]] = u + 1;
 }
 
 static int32_t user_of(const struct gen *gen, int64_t at) {
@@ -205,12 +207,15 @@ static reel_status urn_fill(struct repair *repair, reel_error *err) {
 /* Gives the rating `at` of user u to a movie from the urn, if one of 32 tries fits. */
 static void move_rating(struct repair *repair, int32_t u, int64_t at) {
     struct gen *gen = repair->gen;
+    mark_user(repair, u);
     for (int tries = 0; tries < 32 && repair->n_urn > 0; tries++) {
         int64_t place = (int64_t)(gen_rng_uniform(&repair->rng) * (double)repair->n_urn);
         int32_t m = repair->urn[place];
-        if (gen->released[m] > gen->user_last[u] || user_has(gen, u, m)) continue;
+        if (gen->released[m] > gen->user_last[u] || repair->marks[m] == u + 1) continue;
         repair->surplus[gen->picks[at]]--;
         repair->surplus[m]++;
+        repair->marks[gen->picks[at]] = 0;
+        repair->marks[m] = u + 1;
         gen->picks[at] = m;
         repair->urn[place] = repair->urn[--repair->n_urn];
         return;
@@ -220,7 +225,11 @@ static void move_rating(struct repair *repair, int32_t u, int64_t at) {
 /* One sweep over all ratings: of a movie with s too many among its n left, each goes with probability s/n. */
 static reel_status repair_sweep(struct repair *repair, reel_error *err) {
     struct gen *gen = repair->gen;
-    for (int32_t m = 0; m < gen->n_movies; m++) repair->left[m] = gen->movie_targets[m] + repair->surplus[m];
+    for (int32_t m = 0; m < gen->n_movies; m++) {
+        repair->left[m] = gen->movie_targets[m] + repair->surplus[m];
+        repair->marks[m] = 0;
+    }
+    repair->marked = -1;
     for (int32_t u = 0; u < gen->n_users && repair->n_urn > 0; u++) {
         if (u % 4096 == 0) TRY_RETURN(context_check(gen->ctx, err));
         for (int64_t at = gen->user_offsets[u]; at < gen->user_offsets[u + 1]; at++) {
@@ -252,6 +261,7 @@ reel_status gen_picks_repair(struct gen *gen, reel_error *err) {
     reel_status status = REEL_OK;
     TRY(MEM_NEW(&repair.surplus, gen->n_movies, err));
     TRY(MEM_NEW(&repair.left, gen->n_movies, err));
+    TRY(MEM_NEW(&repair.marks, gen->n_movies, err));
     for (int64_t i = 0; i < gen->n_ratings; i++) repair.surplus[gen->picks[i]]++;
     for (int32_t m = 0; m < gen->n_movies; m++) repair.surplus[m] -= gen->movie_targets[m];
     repair_missing(&repair);
@@ -265,6 +275,7 @@ reel_status gen_picks_repair(struct gen *gen, reel_error *err) {
 cleanup:
     mem_free(repair.surplus);
     mem_free(repair.left);
+    mem_free(repair.marks);
     mem_free(repair.urn);
     return status;
 }

@@ -13,6 +13,7 @@ struct gen_genre_set {
 
 enum { GEN_TABLE_MOVIES = 27278, GEN_TABLE_UNDATED = 23, GEN_TABLE_FIRST_YEAR = 1891, GEN_TABLE_YEARS = 125 };
 
+/* clang-format off */
 /* Movies of 1891, 1892 ... 2015; the GEN_TABLE_UNDATED others have no year. */
 static const int16_t gen_year_counts[GEN_TABLE_YEARS] = {
     1, 0, 1, 2, 2, 2, 0, 5, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 3, 3,
@@ -24,7 +25,6 @@ static const int16_t gen_year_counts[GEN_TABLE_YEARS] = {
     1016, 1022, 1011, 740, 120,
 };
 
-/* clang-format off */
 static const struct gen_genre_set gen_genre_sets[1342] = {
     {0x00080, 4520, 1989}, {0x00010, 2294, 1990}, {0x00040, 1942, 2002}, {0x00090, 1264, 1994}, {0x04080, 1075, 1986},
     {0x04010, 757, 1988}, {0x04090, 605, 1992}, {0x00400, 565, 1988}, {0x000a0, 448, 1985}, {0x10080, 426, 1995},
