@@ -37,7 +37,7 @@ static void make_one_line(char *text) {
         if ((unsigned char)*text < 0x20 || *text == 0x7f) *text = '?';
 }
 
-reel_status error_set(reel_error *err, reel_status status, const char *format, ...) {
+void error_fill(reel_error *err, reel_status status, const char *format, ...) {
     if (err) {
         va_list args;
         va_start(args, format);
@@ -46,10 +46,9 @@ reel_status error_set(reel_error *err, reel_status status, const char *format, .
         make_one_line(err->message);
         err->status = status;
     }
-    return status;
 }
 
-reel_status error_errno(reel_error *err, reel_status status, const char *format, ...) {
+void error_fill_errno(reel_error *err, reel_status status, const char *format, ...) {
     int code = errno;
     if (err) {
         va_list args;
@@ -63,5 +62,5 @@ reel_status error_errno(reel_error *err, reel_status status, const char *format,
         make_one_line(err->message);
         err->status = status;
     }
-    return status;
+    errno = code; /* a caller may choose the status by it */
 }

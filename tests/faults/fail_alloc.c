@@ -34,6 +34,7 @@ static int shall_fail(void) {
     return fail;
 }
 
+/* NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): glibc names them __size */
 __attribute__((visibility("default"))) void *malloc(size_t size) {
     return shall_fail() ? NULL : __libc_malloc(size);
 }
@@ -65,6 +66,7 @@ __attribute__((visibility("default"))) int posix_memalign(void **out, size_t ali
 __attribute__((visibility("default"))) void *aligned_alloc(size_t alignment, size_t size) {
     return shall_fail() ? NULL : __libc_memalign(alignment, size);
 }
+/* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
 
 static void write_count(void) {
     atomic_store(&in_main, 0);
