@@ -80,6 +80,7 @@ static reel_status read_small_files(struct builder *builder, reel_error *err) {
     if (scores && !names)
         return error_set(err, REEL_NOT_FOUND, "%s: genome-tags.csv, which names its tags, is missing", scores->name);
     if (scores) TRY_RETURN(genome_reader_read(builder->ctx, scores, names, &builder->bad, &build->genome, err));
+    source_forget(builder->source, PART_GENOME_SCORES);
     return read_metadata(builder, err);
 }
 
@@ -391,6 +392,7 @@ static reel_status read_ratings(struct builder *builder, reel_error *first_bad, 
     }
     TRY_RETURN(find_format(builder, &format, err));
     TRY_RETURN(rating_reader_read(builder->ctx, file, &format, &builder->bad, raw, first_bad, err));
+    source_forget(builder->source, PART_RATINGS);
     if (raw->n > 0) return REEL_OK;
     if (first_bad->status == REEL_OK) return error_set(err, REEL_BAD_INPUT, "%s: the file has no ratings", file->name);
     if (err) *err = *first_bad;

@@ -1,12 +1,14 @@
 #include "data/genome_reader.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/error.h"
 #include "data/csv_reader.h"
 #include "data/id_map.h"
+#include "data/line_chunks.h"
 #include "data/row_key.h"
 #include "data/utf8.h"
 
@@ -177,16 +179,106 @@ static const char *parse_score(const struct genome_reader *reader, const struct 
     return NULL;
 }
 
-static reel_status read_scores(struct genome_reader *reader, reel_error *err) {
-    static const char *const names[3] = {"movieid", "tagid", "relevance"};
-    int columns[3] = {0}, n_columns;
+/* ---- the usual file, in parallel ---- */
+
+struct score_job {
+    struct genome_reader *reader;
+    const struct line_chunk *chunks;
+    int64_t first_line; /* of the file's body */
+    const int *columns;
+    int n_columns;
+    int64_t *n_rows;     /* (n_chunks,) */
+    int32_t *max_movies; /* (n_chunks,) */
+    atomic_int unusual;  /* a chunk met a line that is no score */
+};
+
+/* Cuts a line without quotes; returns the number of fields. */
+static int split_line(struct text_span line, struct text_span *fields) {
+    const char *at = line.text, *end = at + line.length;
+    for (int n = 0; n < FIELDS_MAX; n++) {
+        const char *stop = at;
+        while (stop < end && *stop != ',') stop++;
+        fields[n] = (struct text_span){at, (size_t)(stop - at)};
+        if (stop == end) return n + 1;
+        at = stop + 1;
+    }
+    return FIELDS_MAX + 1;
+}
+
+/* Rows go to the place of their lines. */
+static void score_chunk(void *arg, int64_t task, int worker) {
+    struct score_job *job = arg;
+    struct genome_reader *reader = job->reader;
+    const struct line_chunk *chunk = &job->chunks[task];
+    struct score *rows = reader->rows + (chunk->first_line - job->first_line);
+    struct text_span line, fields[FIELDS_MAX], found;
+    struct csv_reader csv;
+    int64_t n = 0;
+    csv_reader_init(&csv, NULL, 0, ',', 0);
+    csv.at = reader->scores->data + chunk->begin;
+    csv.end = reader->scores->data + chunk->end;
+    csv.line = chunk->first_line;
+    if (atomic_load_explicit(&job->unusual, memory_order_relaxed) || context_check(reader->ctx, NULL) != REEL_OK)
+        return;
+    for (; csv_reader_line(&csv, &line); n++) {
+        rows[n].line = (uint32_t)csv.row_line;
+        if (split_line(line, fields) != job->n_columns ||
+            parse_score(reader, fields, job->columns, &rows[n], &found) != NULL) {
+            atomic_store_explicit(&job->unusual, 1, memory_order_relaxed);
+            return;
+        }
+        if (rows[n].movie > job->max_movies[task]) job->max_movies[task] = rows[n].movie;
+    }
+    job->n_rows[task] = n;
+    if (worker == 0)
+        context_progress(reader->ctx, "parse genome", "bytes", (int64_t)chunk->end, (int64_t)reader->scores->size, NULL,
+                         0, 0);
+}
+
+static void join_scores(struct genome_reader *reader, const struct score_job *job, int64_t n_chunks) {
+    for (int64_t i = 0; i < n_chunks; i++) {
+        const struct score *from = reader->rows + (job->chunks[i].first_line - job->first_line);
+        if (from != reader->rows + reader->n_rows)
+            memmove(reader->rows + reader->n_rows, from, (size_t)job->n_rows[i] * sizeof *from);
+        reader->n_rows += job->n_rows[i];
+        if (job->max_movies[i] > reader->max_movie) reader->max_movie = job->max_movies[i];
+    }
+}
+
+/* Reads the rows behind the header if there is no quote and no fault among them; *done = 0 leaves the file to
+ * read_rows, which knows what to do and to say. */
+static reel_status read_rows_fast(struct genome_reader *reader, const int *columns, int n_columns, int *done,
+                                  reel_error *err) {
+    reel_status status = REEL_OK;
+    const struct text_file *file = reader->scores;
+    struct line_chunks cut = {0};
+    struct score_job job = {
+        .reader = reader, .first_line = reader->csv.line, .columns = columns, .n_columns = n_columns};
+    *done = 0;
+    TRY(line_chunks_cut(reader->ctx, file, (size_t)(reader->csv.at - file->data), reader->csv.line, &cut, err));
+    if (cut.quoted) goto cleanup;
+    job.chunks = cut.chunks;
+    atomic_init(&job.unusual, 0);
+    TRY(MEM_NEW(&job.n_rows, cut.n, err));
+    TRY(MEM_NEW(&job.max_movies, cut.n, err));
+    thread_pool_run(reader->ctx->pool, cut.n, score_chunk, &job);
+    TRY(context_check(reader->ctx, err));
+    if (atomic_load(&job.unusual)) goto cleanup;
+    join_scores(reader, &job, cut.n);
+    *done = 1;
+cleanup:
+    line_chunks_free(&cut);
+    mem_free(job.n_rows);
+    mem_free(job.max_movies);
+    return status;
+}
+
+/* ---- any file, front to back ---- */
+
+static reel_status read_rows(struct genome_reader *reader, const int *columns, int n_columns, reel_error *err) {
     struct text_span fields[FIELDS_MAX], found;
     const char *fault;
     const struct text_file *file = reader->scores;
-    TRY_RETURN(read_header(reader, file, names, 3, columns, &n_columns, err));
-    int64_t lines = csv_count_lines(file->data, file->size);
-    if (lines > UINT32_MAX) return error_set(err, REEL_BAD_INPUT, "%s: more than 4294967295 lines", file->name);
-    TRY_RETURN(MEM_RAW(&reader->rows, lines, err));
     for (int64_t i = 0; next_row(reader, fields, n_columns, &fault); i++) {
         TRY_RETURN(csv_reader_check(&reader->csv, err));
         struct score score = {.line = (uint32_t)reader->csv.row_line};
@@ -198,11 +290,21 @@ static reel_status read_scores(struct genome_reader *reader, reel_error *err) {
         else
             reader->rows[reader->n_rows++] = score;
         if (!fault && score.movie > reader->max_movie) reader->max_movie = score.movie;
-        if ((i & 0xffff) != 0) continue;
-        context_progress(reader->ctx, "parse genome", "bytes", (int64_t)(reader->csv.at - file->data),
-                         (int64_t)file->size, NULL, 0, 0);
-        TRY_RETURN(context_check(reader->ctx, err));
+        if ((i & 0xffff) == 0) TRY_RETURN(context_check(reader->ctx, err));
     }
+    return REEL_OK;
+}
+
+static reel_status read_scores(struct genome_reader *reader, reel_error *err) {
+    static const char *const names[3] = {"movieid", "tagid", "relevance"};
+    int columns[3] = {0}, n_columns, done;
+    const struct text_file *file = reader->scores;
+    TRY_RETURN(read_header(reader, file, names, 3, columns, &n_columns, err));
+    int64_t lines = csv_count_lines(file->data, file->size);
+    if (lines > UINT32_MAX) return error_set(err, REEL_BAD_INPUT, "%s: more than 4294967295 lines", file->name);
+    TRY_RETURN(MEM_RAW(&reader->rows, lines, err));
+    TRY_RETURN(read_rows_fast(reader, columns, n_columns, &done, err));
+    if (!done) TRY_RETURN(read_rows(reader, columns, n_columns, err));
     context_progress(reader->ctx, "parse genome", "bytes", (int64_t)file->size, (int64_t)file->size, NULL, 0, 1);
     if (reader->n_rows == 0) return error_set(err, REEL_BAD_INPUT, "%s: the file has no scores", file->name);
     return REEL_OK;

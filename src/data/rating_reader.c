@@ -7,7 +7,6 @@
 #include "core/error.h"
 #include "data/rating_row.h"
 
-#define CHUNK_BYTES ((size_t)1 << 20)
 enum { FAST_MARGIN = 64 }; /* what row_parse_fast may read past the start of a line */
 
 /* ---- the slow walk over a chunk: every row with its line, good or bad ---- */
@@ -24,9 +23,9 @@ struct row_walk {
 static void walk_begin(struct row_walk *walk, const struct raw_ratings *raw, const struct rating_chunk *chunk) {
     walk->raw = raw;
     csv_reader_init(&walk->reader, NULL, 0, raw->format.separator[0], 1);
-    walk->reader.at = raw->file.data + chunk->begin;
-    walk->reader.end = raw->file.data + chunk->end;
-    walk->reader.line = chunk->first_line;
+    walk->reader.at = raw->file.data + chunk->text.begin;
+    walk->reader.end = raw->file.data + chunk->text.end;
+    walk->reader.line = chunk->text.first_line;
 }
 
 /* The next row that is not blank; 0 at the end. */
@@ -100,13 +99,13 @@ static int note_bad(struct parse *parse, struct rating_chunk *chunk, int64_t lin
 static inline __attribute__((always_inline)) void parse_lines(struct parse *parse, struct rating_chunk *chunk,
                                                               char separator, int n_separator) {
     struct raw_ratings *raw = parse->raw;
-    const char *at = raw->file.data + chunk->begin, *end = raw->file.data + chunk->end;
+    const char *at = raw->file.data + chunk->text.begin, *end = raw->file.data + chunk->text.end;
     const char *file_end = raw->file.data + raw->file.size;
     const char *fast_end = file_end - at > FAST_MARGIN ? file_end - FAST_MARGIN : at;
     if (!parse->fast) fast_end = at;
     unsigned half_mask = raw->format.whole_stars ? 1 : 0;
     struct chunk_state state = {chunk->first_row, -1};
-    int64_t line = chunk->first_line;
+    int64_t line = chunk->text.first_line;
     for (; at < end; line++) {
         struct rating_row row;
         const char *next = at < fast_end ? row_parse_fast(at, separator, n_separator, &row) : NULL;
@@ -162,73 +161,33 @@ static void parse_chunk(void *arg, int64_t task, int worker) {
         parse_lines(parse, chunk, ',', 1);
     else
         parse_lines(parse, chunk, raw->format.separator[0], 1);
-    long long bytes = (long long)(chunk->end - chunk->begin);
+    long long bytes = (long long)(chunk->text.end - chunk->text.begin);
     long long done = atomic_fetch_add_explicit(&parse->bytes_done, bytes, memory_order_relaxed) + bytes;
     if (worker == 0) context_progress(parse->ctx, "parse ratings", "bytes", done, (int64_t)raw->file.size, NULL, 0, 0);
 }
 
 /* ---- cutting the file ---- */
 
-struct count {
-    struct raw_ratings *raw;
-    int64_t *lines; /* (n_chunks,) line ends */
-    atomic_int quoted;
-};
-
-static void count_chunk(void *arg, int64_t task, int worker) {
-    (void)worker;
-    struct count *count = arg;
-    const struct rating_chunk *chunk = &count->raw->chunks[task];
-    const char *data = count->raw->file.data + chunk->begin;
-    size_t size = chunk->end - chunk->begin;
-    count->lines[task] = csv_count_lines(data, size) - 1;
-    if (memchr(data, '"', size)) atomic_store_explicit(&count->quoted, 1, memory_order_relaxed);
-}
-
-/* Borders lie at the first line start at or behind each multiple of CHUNK_BYTES. */
-static reel_status cut_chunks(struct raw_ratings *raw, reel_error *err) {
-    size_t begin = raw->format.body_offset, size = raw->file.size;
-    raw->n_chunks = (int64_t)((size - begin) / CHUNK_BYTES) + 1;
-    TRY_RETURN(MEM_NEW(&raw->chunks, raw->n_chunks, err));
-    size_t border = begin;
-    for (int64_t i = 0; i < raw->n_chunks; i++) {
-        raw->chunks[i].begin = border;
-        size_t target = begin + (size_t)(i + 1) * CHUNK_BYTES;
-        if (i + 1 == raw->n_chunks || target >= size) {
-            border = size;
-        } else if (border < target) {
-            const char *end = memchr(raw->file.data + target - 1, '\n', size - target + 1);
-            border = end ? (size_t)(end + 1 - raw->file.data) : size;
-        }
-        raw->chunks[i].end = border;
-    }
-    return REEL_OK;
-}
-
-/* Cuts the file and gives each chunk its lines and its place in the arrays; *rows_max = rows there may be. */
+/* Gives each run of lines its place in the arrays; *rows_max = rows there may be. */
 static reel_status plan_chunks(reel_context *ctx, struct raw_ratings *raw, int64_t *rows_max, reel_error *err) {
     reel_status status = REEL_OK;
-    struct count count = {.raw = raw};
-    TRY(cut_chunks(raw, err));
-    TRY(MEM_NEW(&count.lines, raw->n_chunks, err));
-    thread_pool_run(ctx->pool, raw->n_chunks, count_chunk, &count);
-    int64_t line = 0;
-    for (int64_t i = 0; i < raw->n_chunks; i++) {
-        raw->chunks[i].first_line = raw->format.body_line + line;
-        raw->chunks[i].first_row = line;
-        line += count.lines[i];
-    }
-    *rows_max = line + 1; /* the last line may lack its end */
-    if (*rows_max > (int64_t)UINT32_MAX - 1)
+    struct line_chunks cut = {0};
+    TRY(line_chunks_cut(ctx, &raw->file, raw->format.body_offset, raw->format.body_line, &cut, err));
+    *rows_max = cut.n_lines;
+    if (cut.n_lines > (int64_t)UINT32_MAX - 1) {
         status = error_set(err, REEL_BAD_INPUT, "%s: more than 4294967294 lines of ratings", raw->file.name);
-    /* `::` files know no quotes. */
-    raw->quoted = atomic_load(&count.quoted) && !raw->format.separator[1];
-    if (raw->quoted) {
-        raw->chunks[0].end = raw->file.size;
-        raw->n_chunks = 1;
+        goto cleanup;
     }
+    raw->quoted = cut.quoted && !raw->format.separator[1]; /* `::` files know no quotes */
+    raw->n_chunks = raw->quoted ? 1 : cut.n;
+    TRY(MEM_NEW(&raw->chunks, raw->n_chunks, err));
+    for (int64_t i = 0; i < raw->n_chunks; i++) {
+        raw->chunks[i].text = cut.chunks[i];
+        raw->chunks[i].first_row = cut.chunks[i].first_line - raw->format.body_line;
+    }
+    if (raw->quoted) raw->chunks[0].text.end = raw->file.size;
 cleanup:
-    mem_free(count.lines);
+    line_chunks_free(&cut);
     return status;
 }
 

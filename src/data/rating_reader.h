@@ -7,6 +7,7 @@
 #include "core/context.h"
 #include "data/bad_lines.h"
 #include "data/csv_reader.h"
+#include "data/line_chunks.h"
 #include "data/text_file.h"
 
 enum { RATING_USER, RATING_MOVIE, RATING_STARS, RATING_TIME, RATING_FIELDS };
@@ -32,11 +33,10 @@ reel_status rating_format_detect(const struct text_file *file, const char *colum
 void rating_format_plain(const struct text_file *file, const char *separator, int whole_stars,
                          struct rating_format *format);
 
-/* A run of whole lines parsed on its own. */
+/* What the parse of one run of lines found. */
 struct rating_chunk {
-    size_t begin, end;  /* bytes of the file */
-    int64_t first_line; /* number of its first line, from 1 */
-    int64_t first_row;  /* its first entry in the arrays below */
+    struct line_chunk text;
+    int64_t first_row; /* its first entry in the arrays below */
     int64_t n_rows, n_bad;
     int64_t bad_line; /* first malformed line, 0 = none */
     int32_t max_user, max_movie;

@@ -2,10 +2,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "core/error.h"
@@ -288,6 +290,11 @@ reel_status source_open(reel_context *ctx, const char *path, const char *columns
         status = source_add(out, PART_RATINGS, path, err);
     if (status != REEL_OK) source_close(out);
     return status;
+}
+
+void source_forget(const struct source *source, enum source_part part) {
+    const struct file_map *map = &source->maps[part];
+    if (map->size) (void)madvise((void *)(uintptr_t)map->data, map->size, MADV_DONTNEED);
 }
 
 void source_close(struct source *source) {

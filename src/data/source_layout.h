@@ -46,6 +46,8 @@ reel_status source_open(reel_context *ctx, const char *path, const char *columns
 reel_status source_open_movies(const char *path, struct source *out, int *is_movies, reel_error *err);
 /* Maps one more file as `part`, which the source must not have yet. NOT_FOUND, BAD_INPUT, IO, NO_MEMORY. */
 reel_status source_add(struct source *source, enum source_part part, const char *path, reel_error *err);
+/* Gives the memory of a mapped file back; its pages are read again where someone still looks at them. */
+void source_forget(const struct source *source, enum source_part part);
 void source_close(struct source *source);
 
 #endif
