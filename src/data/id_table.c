@@ -206,35 +206,43 @@ static reel_status read_rows(reel_context *ctx, const char *path, struct table *
     return REEL_OK;
 }
 
-reel_status id_table_read(reel_context *ctx, const char *path, struct id_column *columns, int n_columns,
-                          int64_t *n_rows, int *first_row_line, reel_error *err) {
+reel_status id_table_parse(reel_context *ctx, const char *path, const char *data, size_t size,
+                           struct id_column *columns, int n_columns, int64_t *n_rows, int *first_line_number,
+                           reel_error *err) {
     reel_status status = REEL_OK;
-    struct file_map map = {0};
     struct table table = {columns, n_columns, NULL};
-    *n_rows = 0, *first_row_line = 1;
+    *n_rows = 0, *first_line_number = 1;
     for (int c = 0; c < n_columns; c++) columns[c].values = NULL, columns[c].field = -1;
-    TRY(file_map_open(path, &map, err));
-    const char *begin = map.data, *end = map.data ? map.data + map.size : NULL;
-    if (map.size >= 3 && memcmp(begin, "\xef\xbb\xbf", 3) == 0) begin += 3;
-    while (end > begin && (end[-1] == '\n' || end[-1] == '\r')) end--; /* empty lines at the end are none */
-    if (begin == end) TRY(error_set(err, REEL_BAD_INPUT, "%s:1: the file is empty", path));
+    if (size >= 3 && memcmp(data, "\xef\xbb\xbf", 3) == 0) data += 3, size -= 3;
+    while (size > 0 && (data[size - 1] == '\n' || data[size - 1] == '\r')) size--; /* empty lines at the end are none */
+    if (size == 0) return error_set(err, REEL_BAD_INPUT, "%s:1: the file is empty", path);
+    const char *begin = data, *end = data + size;
     struct text line = first_line(begin, end);
     if (isdigit((unsigned char)*begin)) {
         number_columns(line, columns, n_columns);
     } else {
         TRY(read_header(path, line, columns, n_columns, err));
-        const char *newline = memchr(begin, '\n', (size_t)(end - begin));
+        const char *newline = memchr(begin, '\n', size);
         begin = newline ? newline + 1 : end;
-        *first_row_line = 2;
+        *first_line_number = 2;
     }
     TRY(MEM_NEW(&table.chunks, (end - begin) / CHUNK_BYTES + 1, err));
-    TRY(read_rows(ctx, path, &table, cut(begin, end, table.chunks), *first_row_line, n_rows, err));
+    TRY(read_rows(ctx, path, &table, cut(begin, end, table.chunks), *first_line_number, n_rows, err));
 cleanup:
     for (int c = 0; status != REEL_OK && c < n_columns; c++) {
         mem_free(columns[c].values);
         columns[c].values = NULL;
     }
     mem_free(table.chunks);
+    return status;
+}
+
+reel_status id_table_read(reel_context *ctx, const char *path, struct id_column *columns, int n_columns,
+                          int64_t *n_rows, int *first_line_number, reel_error *err) {
+    struct file_map map = {0};
+    TRY_RETURN(file_map_open(path, &map, err));
+    reel_status status =
+        id_table_parse(ctx, path, map.data, map.size, columns, n_columns, n_rows, first_line_number, err);
     file_map_close(&map);
     return status;
 }

@@ -3,6 +3,7 @@
 #ifndef DATA_ID_TABLE_H
 #define DATA_ID_TABLE_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include "core/context.h"
 
@@ -21,9 +22,13 @@ struct id_column {
 };
 
 /* Reads the columns (n_columns,). A first line that does not begin with a digit is a header, whose other columns are
- * passed over; without one the fields come in the order of `columns`. *first_line is the line of row 0 (1 or 2).
+ * passed over; without one the fields come in the order of `columns`. *first_line_number is the line of row 0 (1 or 2).
  * BAD_INPUT names the first line at fault. On failure no `values` remain. */
 reel_status id_table_read(reel_context *ctx, const char *path, struct id_column *columns, int n_columns,
-                          int64_t *n_rows, int *first_line, reel_error *err);
+                          int64_t *n_rows, int *first_line_number, reel_error *err);
+/* The same of text in memory; `path` is what errors name. */
+reel_status id_table_parse(reel_context *ctx, const char *path, const char *data, size_t size,
+                           struct id_column *columns, int n_columns, int64_t *n_rows, int *first_line_number,
+                           reel_error *err);
 
 #endif

@@ -105,16 +105,19 @@ static reel_status stars_of_ratings(reel_rows *rows, const int32_t *half_stars, 
 
 static reel_status bind_rows(reel_context *ctx, const struct reel_dataset *dataset, const char *path,
                              reel_rows_kind kind, int first_line, reel_rows *rows, reel_error *err) {
-    if (rows->user_ids)
-        TRY_RETURN(index_rows(ctx, dataset->user_ids, dataset->n_users, rows->n, rows->user_ids, &rows->users, err));
-    if (rows->movie_ids)
-        TRY_RETURN(
-            index_rows(ctx, dataset->movie_ids, dataset->n_movies, rows->n, rows->movie_ids, &rows->movies, err));
-    if (kind == REEL_ROWS_USERS)
-        return require_known(path, "user", rows->n, rows->users, rows->user_ids, first_line, err);
-    if (kind == REEL_ROWS_PAIRS) return REEL_OK;
-    TRY_RETURN(require_known(path, "movie", rows->n, rows->movies, rows->movie_ids, first_line, err));
-    return require_once(dataset, path, rows, first_line, err);
+    const int32_t *user_ids = rows->user_ids, *movie_ids = rows->movie_ids;
+    if (user_ids) {
+        TRY_RETURN(index_rows(ctx, dataset->user_ids, dataset->n_users, rows->n, user_ids, &rows->users, err));
+        if (kind == REEL_ROWS_USERS)
+            TRY_RETURN(require_known(path, "user", rows->n, rows->users, user_ids, first_line, err));
+    }
+    if (movie_ids) {
+        TRY_RETURN(index_rows(ctx, dataset->movie_ids, dataset->n_movies, rows->n, movie_ids, &rows->movies, err));
+        if (kind != REEL_ROWS_RATED) return REEL_OK;
+        TRY_RETURN(require_known(path, "movie", rows->n, rows->movies, movie_ids, first_line, err));
+        TRY_RETURN(require_once(dataset, path, rows, first_line, err));
+    }
+    return REEL_OK;
 }
 
 reel_status reel_rows_read(reel_context *ctx, const reel_dataset *dataset, const char *path, reel_rows_kind kind,

@@ -188,8 +188,8 @@ static void many_equals_single(void) {
                 int n = counts[c];
                 reel_context *ctx = context_of(threads[t]);
                 reel_scorer *scorer = bind(ctx, &bench.planted.dataset, models[i]);
-                int32_t *movies = calloc((size_t)(USERS * 2 * n), sizeof *movies);
-                float *scores = calloc((size_t)(USERS * 2 * n), sizeof *scores);
+                int32_t *movies = calloc((size_t)USERS * 2 * (size_t)n, sizeof *movies);
+                float *scores = calloc((size_t)USERS * 2 * (size_t)n, sizeof *scores);
                 reel_error err;
                 REQUIRE_OK(reel_scorer_recommend_many(scorer, USERS * 2, users, n, NULL, movies, scores, &err), err);
                 for (int u = 0; u < USERS * 2; u++) {

@@ -29,7 +29,7 @@ static void set_up(void) {
         if (m % 4 == 3) continue; /* no genome */
         genome_movies[dataset.n_genome_movies] = m;
         for (int t = 0; t < TAGS; t++)
-            relevance[dataset.n_genome_movies * TAGS + t] = unit(11, (uint64_t)(m * TAGS + t));
+            relevance[dataset.n_genome_movies * TAGS + t] = unit(11, (uint64_t)m * TAGS + (uint64_t)t);
         dataset.n_genome_movies++;
     }
     dataset.movie_ids = ids;
@@ -149,7 +149,8 @@ static reel_model *made_model(float **factors, int32_t *row_of) {
     for (int m = 0; m < MOVIES; m++) {
         if (row_of[m] < 0) continue;
         movie_ids[row_of[m]] = ids[m];
-        for (int f = 0; f < K; f++) (*factors)[row_of[m] * K + f] = m == 4 ? 0 : unit(12, (uint64_t)(m * K + f)) - 0.5f;
+        for (int f = 0; f < K; f++)
+            (*factors)[row_of[m] * K + f] = m == 4 ? 0 : unit(12, (uint64_t)m * K + (uint64_t)f) - 0.5f;
     }
     static const char *const metadata[][2] = {{"format", "reel-model"}, {"version", "1"},   {"algorithm", "svd"},
                                               {"params.factors", "21"}, {"scale.min", "1"}, {"scale.max", "10"}};
