@@ -8,6 +8,7 @@
 #ifndef REEL_REEL_H
 #define REEL_REEL_H
 
+#include <reel/cluster.h>
 #include <reel/context.h>
 #include <reel/dataset.h>
 #include <reel/eval.h>

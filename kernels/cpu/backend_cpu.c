@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "kernels/cpu/cpu_factor.h"
+#include "kernels/cpu/cpu_spectral.h"
 #include "kernels/cpu/cpu_topk.h"
 #include "kernels/cpu/sgd_tile.h"
 
@@ -61,6 +62,10 @@ static const struct backend_ops cpu_ops = {
     .gather = cpu_gather,
     .add_vectors = cpu_add_vectors,
     .pair_scores = cpu_pair_scores,
+    .affinity_apply = cpu_affinity_apply,
+    .block_dot = cpu_block_dot,
+    .block_update = cpu_block_update,
+    .kmeans_assign = cpu_kmeans_assign,
 };
 
 reel_status cpu_backend_open(struct thread_pool *pool, struct backend **out, reel_error *err) {

@@ -37,6 +37,11 @@ struct moments_args;
 struct gather_args;
 struct add_vectors_args;
 struct pair_scores_args;
+/* Spectral clustering (backend/spectral_ops.h). */
+struct affinity_args;
+struct block_dot_args;
+struct block_update_args;
+struct kmeans_assign_args;
 
 struct backend_ops {
     const char *name;     /* "cpu", "cuda" */
@@ -62,6 +67,10 @@ struct backend_ops {
     reel_status (*gather)(struct backend *backend, const struct gather_args *args, reel_error *err);
     reel_status (*add_vectors)(struct backend *backend, const struct add_vectors_args *args, reel_error *err);
     reel_status (*pair_scores)(struct backend *backend, const struct pair_scores_args *args, reel_error *err);
+    reel_status (*affinity_apply)(struct backend *backend, const struct affinity_args *args, reel_error *err);
+    reel_status (*block_dot)(struct backend *backend, const struct block_dot_args *args, reel_error *err);
+    reel_status (*block_update)(struct backend *backend, const struct block_update_args *args, reel_error *err);
+    reel_status (*kmeans_assign)(struct backend *backend, const struct kmeans_assign_args *args, reel_error *err);
 };
 
 struct backend {

@@ -8,6 +8,7 @@
     X(predict, "scores of (user, movie) pairs, in bulk")                           \
     X(recommend, "the best unseen movies of users, old and new")                   \
     X(similar, "the movies most like one")                                         \
+    X(cluster, "cluster users by taste, and what each cluster likes")              \
     X(explore, "report on movies, votes and ratings: text, JSON, HTML with plots") \
     X(info, "describe a dataset or model file")                                    \
     X(verify, "check a dataset or model file in full, hashes included")            \

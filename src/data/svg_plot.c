@@ -183,7 +183,23 @@ static struct svg_axis axis_of(const double *values, int64_t n, int log, double 
     return svg_axis_round(low, high, from, to);
 }
 
-void svg_scatter(struct strbuf *out, const struct svg_plot *plot, const double *x, const double *y, int64_t n) {
+/* Points of one group as one path; `drawn` marks half pixels taken. */
+static void add_points(struct strbuf *out, const struct svg_plot *plot, const struct svg_axis *across,
+                       const struct svg_axis *up, const double *x, const double *y, const int32_t *groups, int group,
+                       int64_t n, uint8_t drawn[2 * HEIGHT][2 * WIDTH / 8 + 1]) {
+    for (int64_t i = 0; i < n; i++) {
+        if (groups && groups[i] != group) continue;
+        if ((plot->log_x && !(x[i] > 0.0)) || (plot->log_y && !(y[i] > 0.0))) continue;
+        int column = (int)(2.0 * svg_axis_at(across, x[i]) + 0.5), row = (int)(2.0 * svg_axis_at(up, y[i]) + 0.5);
+        uint8_t *cells = &drawn[row][column / 8], bit = (uint8_t)(1 << column % 8);
+        if (*cells & bit) continue;
+        *cells |= bit;
+        strbuf_printf(out, "M%s %sh0", svg_coordinate(column / 2.0).text, svg_coordinate(row / 2.0).text);
+    }
+}
+
+static void scatter(struct strbuf *out, const struct svg_plot *plot, const double *x, const double *y,
+                    const int32_t *groups, int n_groups, int64_t n) {
     uint8_t drawn[2 * HEIGHT][2 * WIDTH / 8 + 1] = {{0}};
     if (n == 0) {
         empty_plot(out, plot);
@@ -194,17 +210,25 @@ void svg_scatter(struct strbuf *out, const struct svg_plot *plot, const double *
     plot_begin(out, plot, WIDTH, HEIGHT);
     draw_y_axis(out, plot, &up);
     draw_x_axis(out, plot, &across);
-    strbuf_puts(out, "<path class=\"points\" d=\"");
-    for (int64_t i = 0; i < n; i++) {
-        if ((plot->log_x && !(x[i] > 0.0)) || (plot->log_y && !(y[i] > 0.0))) continue;
-        int column = (int)(2.0 * svg_axis_at(&across, x[i]) + 0.5), row = (int)(2.0 * svg_axis_at(&up, y[i]) + 0.5);
-        uint8_t *cells = &drawn[row][column / 8], bit = (uint8_t)(1 << column % 8);
-        if (*cells & bit) continue;
-        *cells |= bit;
-        strbuf_printf(out, "M%s %sh0", svg_coordinate(column / 2.0).text, svg_coordinate(row / 2.0).text);
+    for (int group = 0; group < n_groups; group++) {
+        strbuf_puts(out, "<path class=\"points\"");
+        /* hues a golden angle apart stay apart for any number of groups */
+        if (groups) strbuf_printf(out, " style=\"stroke:hsl(%d,65%%,52%%)\"", (210 + group * 137) % 360);
+        strbuf_puts(out, " d=\"");
+        add_points(out, plot, &across, &up, x, y, groups, group, n, drawn);
+        strbuf_puts(out, groups ? "\">" : "\"/>\n");
+        if (groups) strbuf_printf(out, "<title>%d</title></path>\n", group);
     }
-    strbuf_puts(out, "\"/>\n");
     plot_end(out);
+}
+
+void svg_scatter(struct strbuf *out, const struct svg_plot *plot, const double *x, const double *y, int64_t n) {
+    scatter(out, plot, x, y, NULL, 1, n);
+}
+
+void svg_scatter_groups(struct strbuf *out, const struct svg_plot *plot, const double *x, const double *y,
+                        const int32_t *groups, int n_groups, int64_t n) {
+    scatter(out, plot, x, y, groups, n_groups, n);
 }
 
 /* The run of values without a gap that begins at `i`, as one path; returns its end. */

@@ -34,6 +34,9 @@ void svg_histogram(struct strbuf *out, const struct svg_plot *plot, double first
 /* Points (n,); on a logarithmic axis those that are not positive are left out. Points that would cover each
  * other at half a pixel are drawn once. */
 void svg_scatter(struct strbuf *out, const struct svg_plot *plot, const double *x, const double *y, int64_t n);
+/* The same with a colour a group: groups (n,) 0..n_groups-1, others are left out. */
+void svg_scatter_groups(struct strbuf *out, const struct svg_plot *plot, const double *x, const double *y,
+                        const int32_t *groups, int n_groups, int64_t n);
 /* A line through (x, y) (n,), x ascending; a y that is NaN makes a gap. */
 void svg_line(struct strbuf *out, const struct svg_plot *plot, const double *x, const double *y, int64_t n);
 /* values (n_rows, n_columns) >= 0 by colour, darker (lighter on dark pages) for more, on a square-root scale;
