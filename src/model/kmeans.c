@@ -18,25 +18,49 @@ static double squared_distance(const double *a, const double *b, int d) {
     return sum;
 }
 
-/* Each next center is a point drawn with probability proportional to its squared distance to the nearest center. */
+/* Index of the first point whose running sum of `nearest` passes uniform * total. */
+static int64_t draw_point(const double *nearest, int64_t n, double total, double uniform) {
+    double target = uniform * total;
+    int64_t last = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (nearest[i] > 0) last = i;
+        if ((target -= nearest[i]) < 0) return i;
+    }
+    return last;
+}
+
+/* Sum of squared distances to the nearest center if points[pick] became one. */
+static double potential_with(const double *points, int64_t n, int d, const double *nearest, int64_t pick) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += fmin(nearest[i], squared_distance(points + i * d, points + pick * d, d));
+    return sum;
+}
+
+/* Each next center is the best of a few points drawn with probability proportional to their squared distance to the
+ * nearest center (the greedy variant of Arthur and Vassilvitskii's section 7). `nearest` (n,) is scratch. */
 static reel_status seed_centers(const double *points, int64_t n, int d, int k, uint64_t seed, int start,
                                 double *nearest, double *centers, reel_error *err) {
+    const int trials = 2 + (int)log(k);
+    uint64_t index = 0;
     for (int c = 0; c < k; c++) {
-        struct philox4 words = philox_block(seed, philox_stream(PHILOX_KMEANS, (uint32_t)start), (uint64_t)c);
-        double uniform = philox_uniform(words.v[0]), total = 0;
+        double total = 0, best = INFINITY;
+        int64_t pick = 0;
         for (int64_t i = 0; c > 0 && i < n; i++) total += nearest[i];
         if (c > 0 && !(total > 0))
             return error_set(err, REEL_BAD_INPUT, "there are only %d different users, but %d clusters were asked for",
                              c, k);
-        int64_t pick = (int64_t)(uniform * (double)n);
-        if (c > 0) {
-            double target = uniform * total;
-            int64_t last = 0;
-            for (pick = 0; pick < n; pick++) {
-                if (nearest[pick] > 0) last = pick;
-                if ((target -= nearest[pick]) < 0) break;
+        for (int trial = 0; trial < (c == 0 ? 1 : trials); trial++) {
+            double uniform =
+                philox_uniform(philox_block(seed, philox_stream(PHILOX_KMEANS, (uint32_t)start), index++).v[0]);
+            if (c == 0) {
+                pick = (int64_t)(uniform * (double)n);
+                break;
             }
-            if (pick == n) pick = last;
+            int64_t candidate = draw_point(nearest, n, total, uniform);
+            double potential = potential_with(points, n, d, nearest, candidate);
+            if (potential >= best) continue;
+            best = potential;
+            pick = candidate;
         }
         memcpy(centers + c * d, points + pick * d, sizeof(double) * (size_t)d);
         for (int64_t i = 0; i < n; i++) {
@@ -69,7 +93,7 @@ static void refill_empty(const double *points, int64_t n, int d, int k, const in
 }
 
 static reel_status lloyd(reel_context *ctx, struct backend *backend, const double *points, int64_t n, int d, int k,
-                         double tolerance, int32_t *labels, double *centers, double *inertia, reel_error *err) {
+                         int32_t *labels, double *centers, double *inertia, reel_error *err) {
     double next[64 * 64];
     int64_t counts[64];
     struct kmeans_assign_args args = {.n = n,
@@ -90,22 +114,9 @@ static reel_status lloyd(reel_context *ctx, struct backend *backend, const doubl
         double moved = 0;
         for (int i = 0; i < k * d; i++) moved += (next[i] - centers[i]) * (next[i] - centers[i]);
         memcpy(centers, next, sizeof(double) * (size_t)(k * d));
-        if (moved <= tolerance) break;
+        if (moved == 0) break; /* to the end: a start then depends on its seeds alone */
     }
     return backend->ops->kmeans_assign(backend, &args, err);
-}
-
-/* scikit-learn's scale: 1e-4 of the mean variance of the columns. */
-static double movement_tolerance(const double *points, int64_t n, int d) {
-    double total = 0;
-    for (int f = 0; f < d; f++) {
-        double sum = 0, squares = 0;
-        for (int64_t i = 0; i < n; i++) sum += points[i * d + f];
-        double mean = sum / (double)n;
-        for (int64_t i = 0; i < n; i++) squares += (points[i * d + f] - mean) * (points[i * d + f] - mean);
-        total += squares / (double)n;
-    }
-    return 1e-4 * total / d;
 }
 
 struct order {
@@ -143,12 +154,11 @@ reel_status kmeans(reel_context *ctx, struct backend *backend, const double *poi
     reel_status status = REEL_OK;
     double *nearest = NULL, trial[64 * 64], best = INFINITY, inertia = 0;
     int32_t *trial_labels = NULL;
-    double tolerance = movement_tolerance(points, n, d);
     TRY(MEM_RAW(&nearest, n, err));
     TRY(MEM_RAW(&trial_labels, n, err));
     for (int start = 0; start < STARTS; start++) {
         TRY(seed_centers(points, n, d, k, seed, start, nearest, trial, err));
-        TRY(lloyd(ctx, backend, points, n, d, k, tolerance, trial_labels, trial, &inertia, err));
+        TRY(lloyd(ctx, backend, points, n, d, k, trial_labels, trial, &inertia, err));
         if (inertia >= best) continue;
         best = inertia;
         memcpy(labels, trial_labels, sizeof *labels * (size_t)n);
