@@ -23,16 +23,33 @@ typedef struct reel_protocol {
 /* cv5: five random folds. */
 REEL_API void reel_protocol_default(reel_protocol *protocol);
 
+/* How good top-n lists are: users with a relevant held-out movie are asked for their n best unseen movies. Means over
+ * these users; NaN without any. */
+typedef struct reel_ranking {
+    int n;            /* length of the lists; 0 = not measured */
+    double relevant;  /* stars from which a held-out movie counts as relevant */
+    int64_t n_users;  /* users measured */
+    double precision; /* relevant ones among the n */
+    double recall;    /* share of the relevant ones that are listed */
+    double ndcg;      /* normalised discounted cumulative gain, binary relevance */
+    double map;       /* mean average precision, over min(relevant, n) */
+    double hit_rate;  /* users with at least one hit */
+    double coverage;  /* share of all movies that are in anybody's list */
+} reel_ranking;
+
 typedef struct reel_cv_options {
     const char *algorithm;
     const reel_param *params; /* (n_params,) */
     size_t n_params;
     reel_protocol protocol;
-    uint64_t seed; /* of the fits; each fold's is the same */
+    uint64_t seed;   /* of the fits; each fold's is the same */
+    int ranking_n;   /* > 0: measure lists of this length too */
+    double relevant; /* see reel_ranking; default 4 */
 } reel_cv_options;
 
 typedef struct reel_fold {
     reel_metrics test;
+    reel_ranking ranking; /* n = 0 where not asked for */
     double fit_seconds, test_seconds;
 } reel_fold;
 
@@ -104,6 +121,12 @@ REEL_API void reel_split_report_free(reel_split_report *report);
  * does not know drops out of the prediction. MISMATCH if it knows none of the dataset's users and movies. */
 REEL_API reel_status reel_eval(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
                                const char *test_file, reel_metrics *metrics, reel_error *err);
+
+/* Ranking metrics of a model on a CSV of ratings; movies the user rated elsewhere in the dataset are left out of the
+ * lists. MISMATCH unless the model was trained on this dataset. */
+REEL_API reel_status reel_eval_ranking(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
+                                       const char *test_file, int n, double relevant, reel_ranking *ranking,
+                                       reel_error *err);
 
 #ifdef __cplusplus
 }

@@ -11,6 +11,8 @@ struct cv_args {
     const char *dataset, *algorithm;
     struct protocol_args protocol;
     struct cli_list params;
+    int ranking, n;
+    double relevant;
 };
 
 static int parse(struct cli *cli, int argc, char **argv, struct cv_args *args) {
@@ -18,6 +20,9 @@ static int parse(struct cli *cli, int argc, char **argv, struct cv_args *args) {
         {"--model", "-m", CLI_TEXT, &args->algorithm, "ALGO", "algorithm: mean, bias, svd, ..."},
         {"--param", "-p", CLI_LIST, &args->params, "KEY=VALUE", "a parameter of the algorithm; may be given again"},
         PROTOCOL_OPTIONS(args->protocol),
+        {"--ranking", NULL, CLI_FLAG, &args->ranking, NULL, "also how good top-N lists of unseen movies are"},
+        {"--number", "-n", CLI_INT, &args->n, "N", "length of the lists (default 10)"},
+        {"--relevant", NULL, CLI_REAL, &args->relevant, "STARS", "stars that make a movie relevant (default 4)"},
         {"--train", NULL, CLI_LIST, &args->protocol.train_files, "FILE", "a ready training part; with --test, again"},
         {"--test", NULL, CLI_LIST, &args->protocol.test_files, "FILE", "the test part that goes with --train"},
         {0},
@@ -108,6 +113,11 @@ static void print_report(const reel_cv_report *report, const reel_protocol *prot
         print_long(report);
     else
         print_wide(report);
+    for (int f = 0; f < report->n_folds; f++) {
+        char name[24];
+        snprintf(name, sizeof name, "Fold %d:", f + 1);
+        if (report->folds[f].ranking.n) protocol_print_ranking(name, &report->folds[f].ranking);
+    }
     printf("\npeak memory %.0f MiB\n", (double)report->peak_rss_bytes / (1024 * 1024));
 }
 
@@ -141,7 +151,7 @@ static int cross_validate(struct cli *cli, const char *path, const reel_cv_optio
 }
 
 int cmd_cv(struct cli *cli, int argc, char **argv) {
-    struct cv_args args = {0};
+    struct cv_args args = {.n = 10, .relevant = 4};
     reel_param params[CLI_LIST_MAX];
     reel_cv_options options;
     reel_cv_options_default(&options);
@@ -155,6 +165,9 @@ int cmd_cv(struct cli *cli, int argc, char **argv) {
     options.params = params;
     options.n_params = args.params.n;
     options.seed = (uint64_t)cli->seed;
+    options.ranking_n = args.ranking ? args.n : 0;
+    options.relevant = args.relevant;
+    if (args.ranking && args.n < 1) return cli_usage(cli, "-n must be at least 1");
     status = cli_context(cli);
     if (status < 0) status = cross_validate(cli, args.dataset, &options);
     cli_params_free(params, args.params.n);

@@ -1,6 +1,9 @@
 /* reel recommend: the best unseen movies of a user, a new user, some users or all of them. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include <reel/cluster.h>
 #include "recommend.h"
 
 static int check(const struct cli *cli, const struct recommend_args *args) {
@@ -14,6 +17,11 @@ static int check(const struct cli *cli, const struct recommend_args *args) {
     if (!batch && args->path) return cli_usage(cli, "-o goes with --users or --all");
     if (batch && (args->explain || args->query.offset > 0))
         return cli_usage(cli, "--explain and --offset go with --user or --rated");
+    if (args->candidates && strcmp(args->candidates, "cluster") != 0)
+        return cli_usage(cli, "--candidates can only be 'cluster' (found '%s')", args->candidates);
+    if ((args->candidates != NULL) != (args->clusters != NULL))
+        return cli_usage(cli, "--candidates cluster and --clusters FILE go together");
+    if (args->candidates && args->user < 0) return cli_usage(cli, "--candidates cluster goes with --user ID");
     if (batch && cli->json && !args->path) return cli_usage(cli, "--json needs -o FILE: stdout is for the JSON object");
     return -1;
 }
@@ -31,6 +39,8 @@ static int parse(struct cli *cli, int argc, char **argv, struct recommend_args *
         {"--year-from", NULL, CLI_INT, &args->query.year_from, "YEAR", "only movies of this year or later"},
         {"--year-to", NULL, CLI_INT, &args->query.year_to, "YEAR", "only movies of this year or earlier"},
         {"--min-ratings", NULL, CLI_COUNT, &args->min_ratings, "N", "only movies with at least N ratings"},
+        {"--candidates", NULL, CLI_TEXT, &args->candidates, "cluster", "only movies that the user's cluster rated"},
+        {"--clusters", NULL, CLI_TEXT, &args->clusters, "FILE", "cluster file of reel cluster"},
         {"--explain", NULL, CLI_FLAG, &args->explain, NULL, "name the rated movies that carried a score"},
         {"--output", "-o", CLI_TEXT, &args->path, "FILE", "for many users: .npy or CSV (default: CSV to stdout)"},
         {0},
@@ -39,6 +49,35 @@ static int parse(struct cli *cli, int argc, char **argv, struct recommend_args *
                      "Recommends the movies with the highest scores among those not rated yet. Equal scores: by id.",
                      "reel recommend ml.reel --model svd.model --user 42 -n 10 --explain", options, argc, argv,
                      &args->dataset, 1, 1);
+}
+
+/* The movies that anybody of the user's cluster rated: *candidates (n_movies,), the caller's to free. */
+static reel_status cluster_candidates(struct cli *cli, const struct recommend_args *args, const reel_dataset *dataset,
+                                      uint8_t **candidates, reel_error *err) {
+    reel_clusters *clusters = NULL;
+    reel_dataset_info info;
+    int32_t user;
+    int cluster;
+    reel_dataset_get_info(dataset, &info);
+    reel_status status = scoring_find_user(dataset, args->user, &user, err);
+    if (status == REEL_OK) status = reel_clusters_open(cli->ctx, args->clusters, &clusters, err);
+    if (status == REEL_OK) status = reel_clusters_place(clusters, dataset, user, &cluster, err);
+    if (status == REEL_OK && cluster < 0) {
+        *err = (reel_error){REEL_NOT_FOUND, ""};
+        snprintf(err->message, sizeof err->message, "%.400s: user %lld has no cluster (no affinity to others)",
+                 args->clusters, (long long)args->user);
+        status = REEL_NOT_FOUND;
+    }
+    if (status == REEL_OK) {
+        *candidates = malloc((size_t)info.n_movies + 1);
+        if (!*candidates) {
+            *err = (reel_error){REEL_NO_MEMORY, "out of memory"};
+            status = REEL_NO_MEMORY;
+        }
+    }
+    if (status == REEL_OK) status = reel_clusters_candidates(clusters, dataset, cluster, *candidates, err);
+    reel_clusters_free(clusters);
+    return status;
 }
 
 int cmd_recommend(struct cli *cli, int argc, char **argv) {
@@ -52,12 +91,16 @@ int cmd_recommend(struct cli *cli, int argc, char **argv) {
     struct scoring scoring;
     reel_error err;
     if (scoring_open(cli, args.dataset, args.model, 1, &scoring, &err) != REEL_OK) return cli_fail(cli, &err);
-    if (scoring_genre_bits(scoring.dataset, &args.genres, &args.query.genre_any, &err) != REEL_OK)
+    uint8_t *candidates = NULL;
+    if (scoring_genre_bits(scoring.dataset, &args.genres, &args.query.genre_any, &err) != REEL_OK ||
+        (args.candidates && cluster_candidates(cli, &args, scoring.dataset, &candidates, &err) != REEL_OK)) {
         status = cli_fail(cli, &err);
-    else if (args.users || args.all)
-        status = recommend_batch(cli, &scoring, &args);
-    else
-        status = recommend_one(cli, &scoring, &args);
+        goto cleanup;
+    }
+    args.query.candidates = candidates;
+    status = args.users || args.all ? recommend_batch(cli, &scoring, &args) : recommend_one(cli, &scoring, &args);
+cleanup:
     scoring_close(&scoring);
+    free(candidates);
     return status;
 }

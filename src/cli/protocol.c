@@ -154,8 +154,24 @@ json_t *protocol_metrics(const reel_metrics *metrics) {
                      protocol_real(metrics->r2));
 }
 
+json_t *protocol_ranking(const reel_ranking *ranking) {
+    return json_pack("{s:i,s:f,s:I,s:o,s:o,s:o,s:o,s:o,s:o}", "n", ranking->n, "relevant", ranking->relevant, "n_users",
+                     (json_int_t)ranking->n_users, "precision", protocol_real(ranking->precision), "recall",
+                     protocol_real(ranking->recall), "ndcg", protocol_real(ranking->ndcg), "map",
+                     protocol_real(ranking->map), "hit_rate", protocol_real(ranking->hit_rate), "coverage",
+                     protocol_real(ranking->coverage));
+}
+
+void protocol_print_ranking(const char *name, const reel_ranking *ranking) {
+    printf("%s top %d for %s users (relevant: %g stars or more): precision %.4f  recall %.4f  NDCG %.4f  MAP %.4f  "
+           "hit rate %.4f  coverage %.4f\n",
+           name, ranking->n, cli_thousands(ranking->n_users), ranking->relevant, ranking->precision, ranking->recall,
+           ranking->ndcg, ranking->map, ranking->hit_rate, ranking->coverage);
+}
+
 static json_t *fold_json(const reel_fold *fold) {
     json_t *object = protocol_metrics(&fold->test);
+    if (fold->ranking.n) protocol_add(&object, "ranking", protocol_ranking(&fold->ranking));
     protocol_add(&object, "n", json_integer(fold->test.n));
     protocol_add(&object, "fit_seconds", protocol_real(fold->fit_seconds));
     protocol_add(&object, "test_seconds", protocol_real(fold->test_seconds));

@@ -42,6 +42,10 @@ void protocol_append(json_t **json, json_t *value);
 json_t *protocol_real(double value);
 /* {"rmse","mae","r2"} */
 json_t *protocol_metrics(const reel_metrics *metrics);
+/* {"n","relevant","n_users","precision",...} */
+json_t *protocol_ranking(const reel_ranking *ranking);
+/* One line of ranking metrics. */
+void protocol_print_ranking(const char *name, const reel_ranking *ranking);
 /* {"folds":[...],"mean":{...},"std":{...},...} */
 json_t *protocol_cv_json(const reel_cv_report *report);
 /* Adds dataset fingerprint, seed, threads, device and commit: what a figure needs to be repeated. */

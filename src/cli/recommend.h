@@ -6,12 +6,13 @@
 
 struct recommend_args {
     const char *dataset, *model;
-    int64_t user;      /* -1 = none */
-    const char *rated; /* file of a visitor's ratings, or NULL */
-    const char *users; /* file of user ids, or NULL */
-    int all;           /* every user */
-    const char *path;  /* of users or all */
-    int explain;       /* flag */
+    int64_t user;                      /* -1 = none */
+    const char *rated;                 /* file of a visitor's ratings, or NULL */
+    const char *users;                 /* file of user ids, or NULL */
+    int all;                           /* every user */
+    const char *path;                  /* of users or all */
+    int explain;                       /* flag */
+    const char *candidates, *clusters; /* "cluster" and the cluster file, or NULL */
     struct cli_list genres;
     int64_t min_ratings;
     reel_recommend_query query; /* n, offset, years */

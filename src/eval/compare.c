@@ -169,7 +169,8 @@ void reel_compare_report_free(reel_compare_report *report) {
 
 static void void_figures(reel_cv_report *cv) {
     reel_metrics none = {0, NAN, NAN, NAN};
-    for (int f = 0; f < cv->n_folds; f++) cv->folds[f] = (reel_fold){none, NAN, NAN};
+    for (int f = 0; f < cv->n_folds; f++)
+        cv->folds[f] = (reel_fold){.test = none, .fit_seconds = NAN, .test_seconds = NAN};
     cv->mean = cv->std = none;
     cv->fit_seconds = cv->test_seconds = NAN;
 }

@@ -8,7 +8,7 @@
 #include "eval/folds.h"
 
 void reel_cv_options_default(reel_cv_options *options) {
-    *options = (reel_cv_options){.algorithm = "svd"};
+    *options = (reel_cv_options){.algorithm = "svd", .relevant = 4};
     reel_protocol_default(&options->protocol);
 }
 
@@ -80,6 +80,8 @@ reel_status reel_cv(reel_context *ctx, const reel_dataset *dataset, const reel_c
     struct candidate candidate;
     *report = (reel_cv_report){0};
     TRY(candidate_init(options->algorithm, options->params, options->n_params, &candidate, err));
+    candidate.ranking_n = options->ranking_n;
+    candidate.relevant = options->relevant;
     TRY(folds_init(ctx, dataset, &options->protocol, &folds, err));
     TRY(cv_report_init(candidate.algorithm->name, folds.n, report, err));
     for (int f = 0; f < folds.n; f++) TRY(run_fold(ctx, &folds, f, &candidate, options->seed, &report->folds[f], err));

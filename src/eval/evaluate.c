@@ -4,6 +4,8 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "data/dataset.h"
+#include "data/pairs.h"
+#include "eval/ranking.h"
 #include "model/model.h"
 #include <reel/eval.h>
 
@@ -56,6 +58,28 @@ reel_status reel_eval(reel_context *ctx, const reel_dataset *dataset, const reel
     if (!trained_on || strcmp(trained_on, dataset->fingerprint) != 0) TRY(rebind(ctx, dataset, model, &pairs, err));
     TRY(model_measure(ctx, model, &pairs, NULL, NULL, metrics, err));
 cleanup:
+    rating_pairs_free(&pairs);
+    return status;
+}
+
+reel_status reel_eval_ranking(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
+                              const char *test_file, int n, double relevant, reel_ranking *ranking, reel_error *err) {
+    reel_status status = REEL_OK;
+    struct rating_pairs pairs = {0};
+    struct ratings train = {0};
+    uint8_t *marks = NULL;
+    const char *trained_on = tensor_set_get(model->set, "dataset.fingerprint");
+    *ranking = (reel_ranking){0};
+    if (!trained_on || strcmp(trained_on, dataset->fingerprint) != 0)
+        return error_set(err, REEL_MISMATCH, "ranking metrics need the dataset that the model was trained on");
+    TRY(dataset_read_pairs(ctx, dataset, test_file, &pairs, err));
+    TRY(MEM_NEW(&marks, dataset->n_ratings, err));
+    pairs_mark(ctx, &dataset->ratings, &pairs, marks);
+    TRY(ratings_subset(ctx, &dataset->ratings, marks, 0, &train, err));
+    TRY(ranking_measure(ctx, model, &train, &pairs, n, relevant, ranking, err));
+cleanup:
+    mem_free(marks);
+    ratings_free(&train);
     rating_pairs_free(&pairs);
     return status;
 }

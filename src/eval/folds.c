@@ -1,4 +1,5 @@
 #include "eval/folds.h"
+#include "eval/ranking.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,9 +109,14 @@ reel_status candidate_run(reel_context *ctx, const struct candidate *candidate, 
     reel_status status = REEL_OK;
     struct reel_model *model = NULL;
     struct fit_output output = {0};
-    /* The test part is not shown to the fit: nothing may be tuned or stopped by it. */
-    struct fit_input input = {
-        .dataset = dataset, .ratings = train, .params = &candidate->params, .seed = seed, .stage = stage};
+    /* The test part is not shown to the fit, so that nothing is tuned or stopped by it; only algorithms that average
+     * its predictions while they fit get to see which pairs these are. */
+    struct fit_input input = {.dataset = dataset,
+                              .ratings = train,
+                              .test = candidate->algorithm->predicts_test ? test : NULL,
+                              .params = &candidate->params,
+                              .seed = seed,
+                              .stage = stage};
     char test_stage[96];
     snprintf(test_stage, sizeof test_stage, "%.80stest", stage);
     double begin = clock_seconds();
@@ -121,6 +127,8 @@ reel_status candidate_run(reel_context *ctx, const struct candidate *candidate, 
     context_progress(ctx, test_stage, "ratings", test->n, test->n, "rmse", out->test.rmse, 1);
     out->fit_seconds = fitted - begin;
     out->test_seconds = clock_seconds() - fitted;
+    if (candidate->ranking_n)
+        TRY(ranking_measure(ctx, model, train, test, candidate->ranking_n, candidate->relevant, &out->ranking, err));
 cleanup:
     free(output.epochs);
     free(output.test_predictions);

@@ -30,6 +30,8 @@ reel_status folds_load(reel_context *ctx, struct folds *folds, int fold, int nee
 struct candidate {
     const struct algorithm *algorithm;
     struct param_values params; /* borrows the texts of the reel_param array it was parsed from */
+    int ranking_n;              /* > 0: measure lists of this length too */
+    double relevant;
 };
 
 /* INVALID_ARGUMENT for a name that is none (lists the known ones) and for bad parameters. */

@@ -166,3 +166,27 @@ def test_bad_requests(tmp_path, args, words):
     reel("import", EMBEDDED, "-o", dataset, "--quiet")
     done = reel("cluster", dataset, *args, status=2)
     assert words in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_recommend_from_the_cluster(tmp_path):
+    """Candidates are the movies that somebody of the user's cluster rated, minus the seen."""
+    dataset, clusters, model = tmp_path / "data.reel", tmp_path / "clusters.reel", tmp_path / "bias.reel"
+    reel("import", EMBEDDED, "-o", dataset, "--quiet")
+    reel("cluster", dataset, "-k", 4, "--min-ratings", 101, "--max-ratings", 999, "-o", clusters, "--quiet")
+    reel("train", dataset, "-m", "bias", "-o", model, "--quiet")
+    pairs, _ = read_ratings(EMBEDDED)
+    file = TensorFile(clusters)
+    cluster_of = dict(zip(file["user_ids"], file["labels"]))
+    for user in [u for u in cluster_of if cluster_of[u] == 3][:2]:
+        args = ("recommend", dataset, "--model", model, "--user", user, "-n", 20000, "--json")
+        everything = [item["id"] for item in json.loads(reel(*args).stdout)["items"]]
+        of_cluster = [item["id"] for item in json.loads(
+            reel(*args, "--candidates", "cluster", "--clusters", clusters).stdout)["items"]]
+        candidates = {m for u, m in pairs if cluster_of.get(u) == 3} - {m for u, m in pairs if u == user}
+        assert of_cluster == [m for m in everything if m in candidates][:len(of_cluster)]
+        assert set(of_cluster) <= candidates and len(of_cluster) == len(candidates)
+    reel("recommend", dataset, "--model", model, "--user", 1, "--candidates", "cluster", status=2)
+    reel("recommend", dataset, "--model", model, "--all", "--candidates", "cluster", "--clusters", clusters, status=2)
+    # a user outside the filter is placed by the extension, not refused
+    outside = next(u for u, _ in pairs if u not in cluster_of)
+    reel("recommend", dataset, "--model", model, "--user", outside, "--candidates", "cluster", "--clusters", clusters)

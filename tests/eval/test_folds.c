@@ -130,7 +130,8 @@ static void ready_files_are_taken(void) {
 static void spread_is_of_the_population(void) {
     reel_cv_report report;
     REQUIRE_OK(cv_report_init("mean", 3, &report, &err), err);
-    for (int f = 0; f < 3; f++) report.folds[f] = (reel_fold){{10 + f, f + 1.0, 2.0, -f}, f * 2.0, 1.0};
+    for (int f = 0; f < 3; f++)
+        report.folds[f] = (reel_fold){.test = {10 + f, f + 1.0, 2.0, -f}, .fit_seconds = f * 2.0, .test_seconds = 1.0};
     cv_report_finish(&report);
     CHECK_INT(report.mean.n, 33);
     CHECK_NEAR(report.mean.rmse, 2, 1e-15);
