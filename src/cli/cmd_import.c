@@ -51,6 +51,6 @@ int cmd_import(struct cli *cli, int argc, char **argv) {
     reel_error err;
     if (reel_dataset_import(cli->ctx, source, &options, out, &report, &err) != REEL_OK) return cli_fail(cli, &err);
     if (cli->json) return cli_print_json(cli, report_json(&report));
-    print_report(&report, out);
+    if (!cli->quiet) print_report(&report, out);
     return CLI_OK;
 }

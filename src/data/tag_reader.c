@@ -74,7 +74,7 @@ static int next_tag(struct tag_reader *reader, struct tag_text *tag, const char 
     struct text_span fields[FIELDS_MAX];
     int n = 0;
     *fault = NULL;
-    *tag = (struct tag_text){.time = {"0", 1}};
+    *tag = (struct tag_text){{"", 0}, {"", 0}, {"", 0}, {"0", 1}};
     if (reader->format == TAGS_DAT) {
         struct text_span line;
         if (!csv_reader_line(&reader->csv, &line)) return 0;
