@@ -1,7 +1,7 @@
 /* Datasets: ratings, movies, tags, links and genome of one MovieLens-like data set, imported once,
  * immutable afterwards, mapped into memory when opened.
  *
- * A dataset keeps the data set's own ids (positive int32) at its edges; inside, users and movies are
+ * A dataset keeps the data set's own ids (0..2^31-1) at its edges; inside, users and movies are
  * dense indices 0..n-1 in ascending order of id. */
 #ifndef REEL_DATASET_H
 #define REEL_DATASET_H

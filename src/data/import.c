@@ -33,6 +33,9 @@ static reel_status check_arguments(const char *source, const reel_import_options
                                    reel_error *err) {
     if (!source || !*source) return error_set(err, REEL_INVALID_ARGUMENT, "the source's path is empty");
     if (!out_path || !*out_path) return error_set(err, REEL_INVALID_ARGUMENT, "the dataset's path is empty");
+    struct stat from, to;
+    if (stat(source, &from) == 0 && stat(out_path, &to) == 0 && from.st_dev == to.st_dev && from.st_ino == to.st_ino)
+        return error_set(err, REEL_INVALID_ARGUMENT, "%s: the dataset would replace its own source", out_path);
     if (options->max_listed < 0)
         return error_set(err, REEL_INVALID_ARGUMENT, "max_listed must be >= 0 (found %d)", options->max_listed);
     return REEL_OK;

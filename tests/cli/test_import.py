@@ -673,6 +673,14 @@ def test_failure_leaves_the_old_dataset(tmp_path):
     assert run_import(tmp_path / "ml", tmp_path / "no" / "such" / "folder").returncode == 1
 
 
+def test_the_source_is_never_replaced(tmp_path):
+    path = tmp_path / "ratings.csv"
+    path.write_text(HEADER + "1,1,4.0,5\n")
+    done = run_import(path, path)
+    assert done.returncode == 2 and "would replace its own source" in done.stderr
+    assert path.read_text() == HEADER + "1,1,4.0,5\n"
+
+
 def test_verify_accepts_and_info_describes(tmp_path):
     imported(EMBEDDED, tmp_path / "out.reel")
     done = subprocess.run([REEL, "verify", tmp_path / "out.reel", "--json"], capture_output=True, text=True)
