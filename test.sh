@@ -13,7 +13,8 @@ usage: ./test.sh [--quick] [--seed N] [NAME]
   --seed N  seed of the randomised tests (default $seed)
 
 Environment: CC, REEL_CUDA, REEL_SERVE, REEL_CMAKE_ARGS; REEL_SHARED_DATA (default ../shared/data: larger data for tests);
-REEL_PEERS_PYTHON (a Python that has scikit-surprise; default: one is made in build/peers-tests); REEL_FUZZ_SECONDS (20).
+REEL_PEERS_PYTHON (a Python that has scikit-surprise; default: one is made in build/peers-tests); REEL_FUZZ_SECONDS (20);
+REEL_TEST_LARGE=1 (tests on the 20 M twin and parity on larger data too: minutes and gigabytes more).
 TEXT
 }
 while [ $# -gt 0 ]; do
