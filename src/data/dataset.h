@@ -63,7 +63,7 @@ struct reel_dataset {
     const uint32_t *tag_times;
     const int32_t *genome_movies;
     const float *genome_relevance; /* (n_genome_movies, n_genome_tags) */
-    struct metadata metadata; /* n = 0 without The Movies Dataset */
+    struct metadata metadata;      /* n = 0 without The Movies Dataset */
     const char *fingerprint;
     double mean_rating; /* stars */
     uint32_t newest_time;

@@ -109,7 +109,7 @@ static reel_status make_contender(const reel_compare_options *options, const str
     for (size_t g = options->n_grid; g-- > 0;) {
         const reel_grid_axis *axis = &options->grid[g];
         const char *key = key_for(algorithm, axis->key);
-        if (!key) continue;
+        if (!key || axis->n_values == 0) continue;
         TRY_RETURN(add_param(out, key, axis->values[(size_t)index % axis->n_values], err));
         index /= (int64_t)axis->n_values;
     }

@@ -25,7 +25,7 @@ struct block {
 struct split_writer {
     const struct reel_dataset *dataset;
     const uint8_t *labels; /* (n_ratings,) */
-    int folds;
+    int64_t folds;
     struct atomic_file *files; /* (2 folds,): train and test of fold f are 2 f and 2 f + 1 */
     char **paths;              /* (2 folds,) */
     size_t *file_bytes;        /* (2 folds,) placed so far */
@@ -99,7 +99,7 @@ static void format_block(void *arg, int64_t index, int worker) {
         block->row_ends[j] = (uint32_t)(out - block->rows);
         if (writer->labels[i] < writer->folds) sizes[2 * writer->labels[i] + 1] += (size_t)(out - row);
     }
-    for (int f = 0; f < writer->folds; f++) sizes[2 * f] = (size_t)(out - block->rows) - sizes[2 * f + 1];
+    for (int64_t f = 0; f < writer->folds; f++) sizes[2 * f] = (size_t)(out - block->rows) - sizes[2 * f + 1];
 }
 
 /* ---- writing ---- */
@@ -108,7 +108,7 @@ static void format_block(void *arg, int64_t index, int worker) {
 static void write_part(void *arg, int64_t task, int worker) {
     struct split_writer *writer = arg;
     int64_t index = task / writer->folds;
-    int fold = (int)(task % writer->folds);
+    int64_t fold = task % writer->folds;
     const struct block *block = &writer->blocks[index];
     if (block->n == 0 || writer->errors[worker].status != REEL_OK) return;
     const size_t *places = writer->places + index * 2 * writer->folds + 2 * fold;
@@ -138,8 +138,8 @@ static void write_part(void *arg, int64_t task, int worker) {
 
 /* Turns the sizes of the parts into their places in the files. */
 static void place_parts(struct split_writer *writer) {
-    for (int b = 0; b < BLOCKS_AT_ONCE; b++) {
-        for (int file = 0; file < 2 * writer->folds; file++) {
+    for (int64_t b = 0; b < BLOCKS_AT_ONCE; b++) {
+        for (int64_t file = 0; file < 2 * writer->folds; file++) {
             size_t *place = &writer->places[b * 2 * writer->folds + file], size = *place;
             *place = writer->file_bytes[file];
             writer->file_bytes[file] += size;
@@ -172,9 +172,10 @@ static reel_status write_blocks(reel_context *ctx, struct split_writer *writer, 
 static reel_status begin_files(struct split_writer *writer, const char *out_dir, reel_error *err) {
     TRY_RETURN(file_make_dir(out_dir, err));
     size_t room = strlen(out_dir) + 32;
-    for (int file = 0; file < 2 * writer->folds; file++) {
+    for (int64_t file = 0; file < 2 * writer->folds; file++) {
         TRY_RETURN(MEM_RAW(&writer->paths[file], room, err));
-        snprintf(writer->paths[file], room, "%s/fold%d.%s.csv", out_dir, file / 2 + 1, file % 2 ? "test" : "train");
+        snprintf(writer->paths[file], room, "%s/fold%lld.%s.csv", out_dir, (long long)file / 2 + 1,
+                 file % 2 ? "test" : "train");
         TRY_RETURN(atomic_file_begin(writer->paths[file], &writer->files[file], err));
         writer->file_bytes[file] = sizeof header - 1;
         TRY_RETURN(file_pwrite_all(writer->files[file].fd, header, sizeof header - 1, 0, writer->paths[file], err));
@@ -200,8 +201,8 @@ static reel_status writer_init(reel_context *ctx, struct split_writer *writer, r
 
 /* Files that were not committed vanish. */
 static void writer_free(reel_context *ctx, struct split_writer *writer) {
-    for (int file = 0; writer->files && file < 2 * writer->folds; file++) atomic_file_abort(&writer->files[file]);
-    for (int file = 0; writer->paths && file < 2 * writer->folds; file++) mem_free(writer->paths[file]);
+    for (int64_t file = 0; writer->files && file < 2 * writer->folds; file++) atomic_file_abort(&writer->files[file]);
+    for (int64_t file = 0; writer->paths && file < 2 * writer->folds; file++) mem_free(writer->paths[file]);
     for (int t = 0; writer->scratch && t < thread_pool_size(ctx->pool); t++) mem_free(writer->scratch[t]);
     for (int b = 0; b < BLOCKS_AT_ONCE; b++) {
         mem_free(writer->blocks[b].rows);
@@ -216,12 +217,12 @@ static void writer_free(reel_context *ctx, struct split_writer *writer) {
 }
 
 static reel_status fill_report(const struct split_writer *writer, reel_split_report *report, reel_error *err) {
-    report->n_folds = writer->folds;
+    report->n_folds = (int)writer->folds;
     TRY_RETURN(MEM_NEW(&report->train_counts, writer->folds, err));
     TRY_RETURN(MEM_NEW(&report->test_counts, writer->folds, err));
     int64_t n = writer->dataset->n_ratings, counts[256] = {0};
     for (int64_t i = 0; i < n; i++) counts[writer->labels[i]]++;
-    for (int f = 0; f < writer->folds; f++) {
+    for (int64_t f = 0; f < writer->folds; f++) {
         report->test_counts[f] = counts[f];
         report->train_counts[f] = n - counts[f];
     }
@@ -248,7 +249,7 @@ reel_status reel_split(reel_context *ctx, const reel_dataset *dataset, reel_spli
     TRY(begin_files(&writer, out_dir, err));
     TRY(write_blocks(ctx, &writer, err));
     if (report) TRY(fill_report(&writer, report, err));
-    for (int file = 0; file < 2 * writer.folds; file++) TRY(atomic_file_commit(&writer.files[file], err));
+    for (int64_t file = 0; file < 2 * writer.folds; file++) TRY(atomic_file_commit(&writer.files[file], err));
 cleanup:
     writer_free(ctx, &writer);
     mem_free(labels);

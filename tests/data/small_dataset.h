@@ -24,13 +24,16 @@ static inline void add_tensor(struct tensor_set *set, const char *name, enum dty
     if (n && dtype != DTYPE_F64) memcpy(to, data, (size_t)n * dtype_size(dtype));
 }
 
-static inline void add_texts(struct tensor_set *set, const char *offsets_name, const char *texts_name, int64_t n,
+static inline void add_texts(struct tensor_set *set, const char *offsets_name, const char *texts_name, size_t n,
                              const char *const *texts, const struct small_dataset_fault *fault) {
-    int64_t *offsets = calloc((size_t)n + 1, sizeof *offsets);
-    for (int64_t i = 0; i < n; i++) offsets[i + 1] = offsets[i] + (int64_t)strlen(texts[i]) + 1;
-    char *all = calloc((size_t)offsets[n] + 1, 1);
-    for (int64_t i = 0; i < n; i++) memcpy(all + offsets[i], texts[i], strlen(texts[i]));
-    add_tensor(set, offsets_name, DTYPE_I64, n + 1, offsets, fault);
+    size_t bytes = 1;
+    for (size_t i = 0; i < n; i++) bytes += strlen(texts[i]) + 1;
+    int64_t *offsets = calloc(n + 1, sizeof *offsets);
+    char *all = calloc(bytes, 1);
+    if (!offsets || !all) exit(1);
+    for (size_t i = 0; i < n; i++) offsets[i + 1] = offsets[i] + (int64_t)strlen(texts[i]) + 1;
+    for (size_t i = 0; i < n; i++) memcpy(all + offsets[i], texts[i], strlen(texts[i]));
+    add_tensor(set, offsets_name, DTYPE_I64, (int64_t)n + 1, offsets, fault);
     add_tensor(set, texts_name, DTYPE_U8, offsets[n], all, fault);
     free(offsets), free(all);
 }
@@ -56,9 +59,10 @@ static inline struct tensor_set *small_dataset_set(const struct ratings *r, cons
     static const char *const tags[] = {"good", "b\xc3\xa4r"};
     struct tensor_set *set;
     reel_error err;
+    if (r->n_users <= 0 || r->n_movies <= 0) exit(1);
     int32_t *user_ids = malloc((size_t)r->n_users * sizeof *user_ids);
     int32_t *movie_ids = malloc((size_t)r->n_movies * sizeof *movie_ids);
-    const char **titles = malloc((size_t)r->n_movies * sizeof *titles);
+    const char **titles = calloc((size_t)r->n_movies, sizeof *titles);
     int16_t *years = calloc((size_t)r->n_movies, sizeof *years);
     uint64_t *bits = calloc((size_t)r->n_movies, sizeof *bits);
     for (int32_t u = 0; u < r->n_users; u++) user_ids[u] = 10 * (u + 1);
@@ -78,7 +82,7 @@ static inline struct tensor_set *small_dataset_set(const struct ratings *r, cons
     add_tensor(set, "movie_offsets", DTYPE_I64, r->n_movies + 1, r->movie_offsets, fault);
     add_tensor(set, "movie_users", DTYPE_I32, r->n_ratings, r->movie_users, fault);
     add_tensor(set, "movie_ratings", DTYPE_U8, r->n_ratings, r->movie_ratings, fault);
-    add_texts(set, "movie_title_offsets", "movie_titles", r->n_movies, titles, fault);
+    add_texts(set, "movie_title_offsets", "movie_titles", (size_t)r->n_movies, titles, fault);
     add_tensor(set, "movie_years", DTYPE_I16, r->n_movies, years, fault);
     add_tensor(set, "movie_genres", DTYPE_U64, r->n_movies, bits, fault);
     add_tensor(set, "movie_imdb_ids", DTYPE_I32, r->n_movies, movie_ids, fault);
