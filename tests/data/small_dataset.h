@@ -24,15 +24,16 @@ static inline void add_tensor(struct tensor_set *set, const char *name, enum dty
     if (n && dtype != DTYPE_F64) memcpy(to, data, (size_t)n * dtype_size(dtype));
 }
 
+/* Text i is texts[i % n_texts]. */
 static inline void add_texts(struct tensor_set *set, const char *offsets_name, const char *texts_name, size_t n,
-                             const char *const *texts, const struct small_dataset_fault *fault) {
+                             const char *const *texts, size_t n_texts, const struct small_dataset_fault *fault) {
     size_t bytes = 1;
-    for (size_t i = 0; i < n; i++) bytes += strlen(texts[i]) + 1;
+    for (size_t i = 0; i < n; i++) bytes += strlen(texts[i % n_texts]) + 1;
     int64_t *offsets = calloc(n + 1, sizeof *offsets);
     char *all = calloc(bytes, 1);
     if (!offsets || !all) exit(1);
-    for (size_t i = 0; i < n; i++) offsets[i + 1] = offsets[i] + (int64_t)strlen(texts[i]) + 1;
-    for (size_t i = 0; i < n; i++) memcpy(all + offsets[i], texts[i], strlen(texts[i]));
+    for (size_t i = 0; i < n; i++) offsets[i + 1] = offsets[i] + (int64_t)strlen(texts[i % n_texts]) + 1;
+    for (size_t i = 0; i < n; i++) memcpy(all + offsets[i], texts[i % n_texts], strlen(texts[i % n_texts]));
     add_tensor(set, offsets_name, DTYPE_I64, (int64_t)n + 1, offsets, fault);
     add_tensor(set, texts_name, DTYPE_U8, offsets[n], all, fault);
     free(offsets), free(all);
@@ -50,25 +51,23 @@ static inline void add_genome(struct tensor_set *set, const struct small_dataset
             err);
         for (int i = 0; i < 6; i++) relevance[i] = (float)i / 6;
     }
-    add_texts(set, "genome_tag_offsets", "genome_tags", 3, tags, fault);
+    add_texts(set, "genome_tag_offsets", "genome_tags", 3, tags, 3, fault);
 }
 
 /* User ids are 10, 20, ...; movie ids 5, 10, ... */
 static inline struct tensor_set *small_dataset_set(const struct ratings *r, const struct small_dataset_fault *fault) {
     static const char *const genres[] = {"Action", "Comedy", "Drama"};
+    static const char *const titles[] = {"Even, The (2001)", "Odd (1999)"};
     static const char *const tags[] = {"good", "b\xc3\xa4r"};
     struct tensor_set *set;
     reel_error err;
-    if (r->n_users <= 0 || r->n_movies <= 0) exit(1);
     int32_t *user_ids = malloc((size_t)r->n_users * sizeof *user_ids);
     int32_t *movie_ids = malloc((size_t)r->n_movies * sizeof *movie_ids);
-    const char **titles = calloc((size_t)r->n_movies, sizeof *titles);
     int16_t *years = calloc((size_t)r->n_movies, sizeof *years);
     uint64_t *bits = calloc((size_t)r->n_movies, sizeof *bits);
     for (int32_t u = 0; u < r->n_users; u++) user_ids[u] = 10 * (u + 1);
     for (int32_t m = 0; m < r->n_movies; m++) {
         movie_ids[m] = 5 * (m + 1);
-        titles[m] = m % 2 ? "Odd (1999)" : "Even, The (2001)";
         years[m] = m % 2 ? 1999 : 2001;
         bits[m] = (uint64_t)(m % 8);
     }
@@ -82,16 +81,16 @@ static inline struct tensor_set *small_dataset_set(const struct ratings *r, cons
     add_tensor(set, "movie_offsets", DTYPE_I64, r->n_movies + 1, r->movie_offsets, fault);
     add_tensor(set, "movie_users", DTYPE_I32, r->n_ratings, r->movie_users, fault);
     add_tensor(set, "movie_ratings", DTYPE_U8, r->n_ratings, r->movie_ratings, fault);
-    add_texts(set, "movie_title_offsets", "movie_titles", (size_t)r->n_movies, titles, fault);
+    add_texts(set, "movie_title_offsets", "movie_titles", (size_t)r->n_movies, titles, 2, fault);
     add_tensor(set, "movie_years", DTYPE_I16, r->n_movies, years, fault);
     add_tensor(set, "movie_genres", DTYPE_U64, r->n_movies, bits, fault);
     add_tensor(set, "movie_imdb_ids", DTYPE_I32, r->n_movies, movie_ids, fault);
     add_tensor(set, "movie_tmdb_ids", DTYPE_I32, r->n_movies, movie_ids, fault);
-    add_texts(set, "genre_name_offsets", "genre_names", 3, genres, fault);
+    add_texts(set, "genre_name_offsets", "genre_names", 3, genres, 3, fault);
     add_tensor(set, "tag_users", DTYPE_I32, 2, (const int32_t[]){0, 1}, fault);
     add_tensor(set, "tag_movies", DTYPE_I32, 2, (const int32_t[]){3, 2}, fault);
     add_tensor(set, "tag_times", DTYPE_U32, 2, (const uint32_t[]){7, 8}, fault);
-    add_texts(set, "tag_text_offsets", "tag_texts", 2, tags, fault);
+    add_texts(set, "tag_text_offsets", "tag_texts", 2, tags, 2, fault);
     add_genome(set, fault);
     static const char *const metadata[][2] = {{"format", "reel-dataset"},
                                               {"version", "1"},
@@ -102,7 +101,7 @@ static inline struct tensor_set *small_dataset_set(const struct ratings *r, cons
                                               {"fingerprint", "0123456789abcdef0123456789abcdef"}};
     for (size_t i = 0; i < sizeof metadata / sizeof metadata[0]; i++)
         REQUIRE_OK(tensor_set_put(set, metadata[i][0], metadata[i][1], &err), err);
-    free(user_ids), free(movie_ids), free(titles), free(years), free(bits);
+    free(user_ids), free(movie_ids), free(years), free(bits);
     return set;
 }
 
