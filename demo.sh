@@ -67,12 +67,16 @@ excerpt() { # the head of the report on movies and of the one on ratings
 show -f excerpt $reel explore $out/ratings.reel --html $out/explore.html
 echo "all of it: $out/explore.txt; with plots, for a browser: $out/explore.html"
 
+# Bayesian factorization of tens of millions of ratings takes minutes, their fold files gigabytes.
+large=0
+[ "$(stat -c %s $out/ratings.reel)" -lt 100000000 ] || large=1
+
 heading "Compare: the same five folds for every algorithm"
-show $reel compare $out/ratings.reel -m mean,bias,svd
+if [ $large = 0 ]; then models=mean,bias,svd,bmf; else models=mean,bias,svd; fi
+show $reel compare $out/ratings.reel -m $models
 
 heading "Train, save and evaluate a model"
-# Fold files of tens of millions of ratings take gigabytes: there the held-out part stays inside.
-if [ "$(stat -c %s $out/ratings.reel)" -lt 100000000 ]; then
+if [ $large = 0 ]; then
     show $reel split $out/ratings.reel --folds 5 -o $out/folds
     show $reel train $out/ratings.reel -m svd --test $out/folds/fold1.test.csv -o $out/svd.reel
     show $reel eval $out/ratings.reel --model $out/svd.reel --test $out/folds/fold1.test.csv
@@ -93,6 +97,9 @@ show $reel recommend $out/ratings.reel --model $out/svd.reel --rated $out/newcom
 heading "Movies like Toy Story"
 show $reel similar $out/ratings.reel --movie 1 --by genre -n 5
 show $reel similar $out/ratings.reel --movie 1 --by ratings -n 5
+
+heading "Clusters: users who like the same genres"
+show $reel cluster $out/ratings.reel -k 4 --affinity cosine --html $out/clusters.html
 
 heading "Done"
 echo "$((SECONDS - started)) seconds in all; everything is in $out/. Next: $reel --help, README.md."
