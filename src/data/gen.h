@@ -159,7 +159,7 @@ reel_status gen_scale_fit(struct gen *gen, reel_error *err);
 void gen_scale_free(struct gen_scale *scale);
 /* Bin of a latent rating. */
 static inline int32_t gen_bin(float latent) {
-    float at = (latent + 8.0f) * (float)(GEN_BINS / 16);
+    float at = (latent + 8.0f) * ((float)GEN_BINS / 16);
     return at <= 0 ? 0 : at >= GEN_BINS - 1 ? GEN_BINS - 1 : (int32_t)at;
 }
 double gen_scale_expect(const struct gen_scale *scale, int halves, float mean);

@@ -121,7 +121,7 @@ static reel_status read_movies(struct gen *gen, const char *path, const struct f
     struct gen_catalogue *catalogue = &gen->catalogue;
     const char *at = map->data, *end = map->data ? map->data + map->size : NULL;
     struct line line;
-    if (map->size >= 3 && memcmp(at, "\xEF\xBB\xBF", 3) == 0) at += 3;
+    if (at && end - at >= 3 && memcmp(at, "\xEF\xBB\xBF", 3) == 0) at += 3;
     static const char header[] = "movieId,title,genres";
     if (!map->data || !next_line(&at, end, &line) || line.length != strlen(header) ||
         memcmp(line.text, header, line.length) != 0)

@@ -54,7 +54,7 @@ static void fill_expected(const int32_t *first, double noise, float *expected) {
 }
 
 double gen_scale_expect(const struct gen_scale *scale, int halves, float mean) {
-    float at = (mean + 8) * (GEN_EXPECT / 16);
+    float at = (mean + 8) * ((float)GEN_EXPECT / 16);
     at = at < 0 ? 0 : at > GEN_EXPECT - 1 ? GEN_EXPECT - 1 : at;
     int i = (int)at;
     const float *expected = scale->expected[halves];

@@ -58,7 +58,8 @@ static void fit_tile(struct fit *fit, int64_t begin, int64_t end, double (*sums)
     int n = (int)(end - begin);
     for (int b = 0; b < BINS; b++) {
         if (fit->users[b] <= 0) continue;
-        float tau = (float)fit->tau[b], users = (float)fit->users[b], upper = (float)(b / DEGREE_BINS + 1);
+        int last = b / DEGREE_BINS + 1;
+        float tau = (float)fit->tau[b], users = (float)fit->users[b], upper = (float)last;
         for (int i = 0; i < n; i++) {
             float share = upper - fit->late[begin + i];
             share = share < 0 ? 0 : share > 1 ? 1 : share;

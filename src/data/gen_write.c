@@ -165,6 +165,7 @@ static const char *const tags[] = {"sci-fi",
                                    "Amélie-like",
                                    "black and white",
                                    "predictable"};
+enum { N_TAGS = (int)(sizeof tags / sizeof *tags) };
 
 /* A tagger tags every n-th of his movies, with the favourite words first. */
 static void tag_user(const struct gen *gen, int32_t u, struct gen_rng *rng, struct strbuf *out) {
@@ -179,8 +180,8 @@ static void tag_user(const struct gen *gen, int32_t u, struct gen_rng *rng, stru
         double skew = gen_rng_uniform(rng), delay = 3600 * gen_rng_exponential(rng);
         double time = gen_rate(gen, &user, begin + i, m).time + delay;
         if (time > gen->profile->end) time = gen->profile->end;
-        strbuf_printf(out, "%d,%d,%s,%u\n", u + 1, gen->catalogue.ids[m],
-                      tags[(size_t)(skew * skew * (double)(sizeof tags / sizeof *tags))], (uint32_t)time);
+        strbuf_printf(out, "%d,%d,%s,%u\n", u + 1, gen->catalogue.ids[m], tags[(size_t)(skew * skew * N_TAGS)],
+                      (uint32_t)time);
     }
 }
 

@@ -298,8 +298,8 @@ static reel_status bmf_fit(reel_context *ctx, const struct fit_input *input, str
     }
     if (options.time) TRY(put_time(&run.chain.time, run.samples, set, err));
     if (run.held.pairs) {
-        TRY(MEM_RAW(&output->test_predictions, input->test->n, err));
-        for (int64_t i = 0; i < input->test->n; i++)
+        TRY(MEM_RAW(&output->test_predictions, run.held.pairs->n, err));
+        for (int64_t i = 0; i < run.held.pairs->n; i++)
             output->test_predictions[i] = (float)(run.held.sums[i] / run.samples);
     }
 cleanup:
