@@ -7,6 +7,7 @@
 #include "backend/registry.h"
 #include "core/error.h"
 #include "core/mem.h"
+#include "kernels/cuda/cuda_ops.h"
 
 /* ---- errors ---- */
 
@@ -76,6 +77,18 @@ static void cuda_release(struct backend *backend, void *pointer) {
         (void)cuda_status(self(backend), cudaFree(pointer), "freeing", NULL);
 }
 
+reel_status cuda_scratch(struct cuda_backend *backend, int slot, size_t bytes, void **out, reel_error *err) {
+    if (backend->scratch_bytes[slot] < bytes) {
+        cuda_release(&backend->base, backend->scratch[slot]);
+        backend->scratch[slot] = NULL;
+        backend->scratch_bytes[slot] = 0;
+        TRY_RETURN(cuda_alloc(&backend->base, &backend->scratch[slot], bytes, err));
+        backend->scratch_bytes[slot] = bytes;
+    }
+    *out = backend->scratch[slot];
+    return REEL_OK;
+}
+
 /* From pageable memory: the source may be reused when this returns. */
 static reel_status cuda_upload(struct backend *backend, void *to, const void *from, size_t bytes, reel_error *err) {
     TRY_RETURN(cuda_backend_use(self(backend), err));
@@ -109,6 +122,7 @@ static reel_status cuda_zero(struct backend *backend, void *at, size_t bytes, re
 
 static void cuda_close(struct backend *backend) {
     struct cuda_backend *cuda = self(backend);
+    for (int slot = 0; slot < CUDA_SCRATCH_SLOTS; slot++) cuda_release(backend, cuda->scratch[slot]);
     if (cuda->stream && cudaSetDevice(cuda->device) == cudaSuccess) (void)cudaStreamDestroy(cuda->stream);
     mem_free(cuda);
 }
@@ -122,6 +136,15 @@ static const struct backend_ops cuda_ops = {
     .download = cuda_download,
     .zero = cuda_zero,
     .sync = cuda_sync,
+    .factor_solve = cuda_factor_solve,
+    .residuals = cuda_residuals,
+    .set_sweep = cuda_set_sweep,
+    .group_sweep = cuda_group_sweep,
+    .group_add = cuda_group_add,
+    .moments = cuda_moments,
+    .gather = cuda_gather,
+    .add_vectors = cuda_add_vectors,
+    .pair_scores = cuda_pair_scores,
 };
 
 /* Proves that this build has code for the device: a launch is what fails when it has not. */

@@ -1,0 +1,20 @@
+/* The operators of the CUDA backend, for its table. Each mirrors the file of the same name in kernels/cpu, which is
+ * its specification; docs/gpu.md says how each is laid out and what it should cost. */
+#ifndef KERNELS_CUDA_CUDA_OPS_H
+#define KERNELS_CUDA_CUDA_OPS_H
+
+#include "backend/backend_ops.h"
+
+/* factor_solve.cu. Waits, since it answers for matrices that are not positive definite. */
+reel_status cuda_factor_solve(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
+/* gibbs.cu */
+reel_status cuda_residuals(struct backend *backend, const struct residuals_args *args, reel_error *err);
+reel_status cuda_set_sweep(struct backend *backend, const struct set_sweep_args *args, reel_error *err);
+reel_status cuda_group_sweep(struct backend *backend, const struct group_sweep_args *args, reel_error *err);
+reel_status cuda_group_add(struct backend *backend, const struct group_add_args *args, reel_error *err);
+reel_status cuda_moments(struct backend *backend, const struct moments_args *args, reel_error *err);
+reel_status cuda_gather(struct backend *backend, const struct gather_args *args, reel_error *err);
+reel_status cuda_add_vectors(struct backend *backend, const struct add_vectors_args *args, reel_error *err);
+reel_status cuda_pair_scores(struct backend *backend, const struct pair_scores_args *args, reel_error *err);
+
+#endif

@@ -1,0 +1,534 @@
+/* factor_solve and the Gibbs sampler's operators on the GPU against the CPU reference, from the same inputs. Each row
+ * is skipped by name where no device opens. REEL_TEST_DEVICE=cpu runs the rows against the reference itself. */
+#include <reel/context.h>
+
+#include "backend/gibbs_ops.h"
+#include "backend/job_memory.h"
+#include "backend/registry.h"
+#include "core/context.h"
+#include "core/mem.h"
+#include "kernels/common/normal.h"
+#include "test.h"
+
+static struct backend *reference, *device;
+static uint64_t seed = 1;
+
+static void *make(int64_t n, size_t size) {
+    void *pointer = NULL;
+    reel_error err;
+    REQUIRE_OK(mem_zero(&pointer, (size_t)n, size, &err), err);
+    return pointer;
+}
+
+static void fill_normals(float *out, int64_t n, uint32_t sub, float scale) {
+    for (int64_t i = 0; i < n; i += 4) {
+        float z[4];
+        philox_normals(seed, philox_stream(PHILOX_TEST, sub), (uint64_t)i, z);
+        for (int64_t l = 0; l < 4 && i + l < n; l++) out[i + l] = scale * z[l];
+    }
+}
+
+static uint32_t draw(uint32_t sub, int64_t i) {
+    return philox_block(seed, philox_stream(PHILOX_TEST, sub), (uint64_t)i).v[0];
+}
+
+/* Ratings by row, each row's columns distinct and ascending, and the same by column. */
+struct data {
+    int k, stride, biases;
+    int32_t n_rows, n_columns;
+    int64_t n;
+    int64_t *offsets, *column_offsets;
+    int32_t *columns, *column_rows;
+    uint8_t *ratings;
+    float *residual, *row_vectors, *column_vectors, *row_offsets, *prior, *shift;
+};
+
+static void by_column(struct data *p) {
+    int64_t *next = make(p->n_columns + 1, sizeof *next);
+    for (int64_t i = 0; i < p->n; i++) p->column_offsets[p->columns[i] + 1]++;
+    for (int32_t c = 0; c < p->n_columns; c++) p->column_offsets[c + 1] += p->column_offsets[c];
+    memcpy(next, p->column_offsets, (size_t)(p->n_columns + 1) * sizeof *next);
+    for (int32_t r = 0; r < p->n_rows; r++)
+        for (int64_t i = p->offsets[r]; i < p->offsets[r + 1]; i++) p->column_rows[next[p->columns[i]]++] = r;
+    mem_free(next);
+}
+
+static void fill_vectors(float *out, int32_t n, int stride, int used, uint32_t sub) {
+    for (int32_t r = 0; r < n; r++) fill_normals(out + (int64_t)r * stride, used, sub + (uint32_t)r, 0.3f);
+}
+
+/* Row r has about lengths[r % n_lengths] ratings, at most n_columns. */
+static struct data data_new(int k, int biases, int32_t n_rows, int32_t n_columns, const int64_t *lengths,
+                            int n_lengths) {
+    struct data p = {.k = k, .stride = factor_stride(k), .biases = biases, .n_rows = n_rows, .n_columns = n_columns};
+    p.offsets = make(n_rows + 1, sizeof *p.offsets);
+    p.column_offsets = make(n_columns + 1, sizeof *p.column_offsets);
+    int64_t most = 0;
+    for (int32_t r = 0; r < n_rows; r++) most += lengths[r % n_lengths];
+    p.columns = make(most, sizeof *p.columns);
+    p.column_rows = make(most, sizeof *p.column_rows);
+    p.ratings = make(most, sizeof *p.ratings);
+    p.residual = make(most, sizeof(float));
+    for (int32_t r = 0; r < n_rows; r++) {
+        int64_t left = lengths[r % n_lengths] < n_columns ? lengths[r % n_lengths] : n_columns;
+        for (int32_t c = 0; c < n_columns && left > 0; c++) /* a sample of `left` of the columns still to come */
+            if ((int64_t)(draw(1, (int64_t)r * n_columns + c) % (uint32_t)(n_columns - c)) < left) {
+                p.columns[p.n++] = c;
+                left--;
+            }
+        p.offsets[r + 1] = p.n;
+    }
+    for (int64_t i = 0; i < p.n; i++) p.ratings[i] = (uint8_t)(1 + draw(2, i) % 10);
+    by_column(&p);
+    fill_normals(p.residual, p.n, 3, 0.5f);
+    p.row_vectors = make((int64_t)n_rows * p.stride, sizeof(float));
+    p.row_offsets = make((int64_t)n_rows * p.stride, sizeof(float));
+    p.column_vectors = make((int64_t)n_columns * p.stride, sizeof(float));
+    fill_vectors(p.row_vectors, n_rows, p.stride, k + 1, 1 << 20);
+    fill_vectors(p.row_offsets, n_rows, p.stride, k + biases, 2 << 20);
+    fill_vectors(p.column_vectors, n_columns, p.stride, k + 1, 3 << 20);
+    p.prior = make((int64_t)(k + 1) * p.stride, sizeof(float));
+    p.shift = make(k + 1, sizeof(float));
+    for (int i = 0; i <= k; i++) {
+        for (int j = 0; j <= k; j++) p.prior[i * p.stride + j] = i == j ? 3 : 0.1f / (1 + (float)abs(i - j));
+        p.shift[i] = 0.05f * (float)(i % 5);
+    }
+    return p;
+}
+
+static void data_free(struct data *p) {
+    void *all[] = {p->offsets,     p->column_offsets, p->columns,        p->column_rows, p->ratings, p->residual,
+                   p->row_vectors, p->row_offsets,    p->column_vectors, p->prior,       p->shift};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) mem_free(all[i]);
+}
+
+/* ---- arrays on a backend ---- */
+
+/* A copy of n floats (or other elements of `size`) that the backend's operators may write. */
+static void *put(struct job_memory *job, const void *host, int64_t n, size_t size) {
+    void *out;
+    reel_error err;
+    REQUIRE_OK(job_zeros(job, &out, (size_t)n * size, &err), err);
+    REQUIRE_OK(job->backend->ops->upload(job->backend, out, host, (size_t)n * size, &err), err);
+    return out;
+}
+#define PUT(job, host, n) put((job), (host), (n), sizeof *(host))
+
+static float *get(struct job_memory *job, const float *at, int64_t n) {
+    float *host = make(n, sizeof *host);
+    reel_error err;
+    REQUIRE_OK(job->backend->ops->download(job->backend, host, at, (size_t)n * sizeof *host, &err), err);
+    return host;
+}
+
+/* The largest difference, relative to the largest element of the expected. Frees both. */
+static double worst_of(float *expected, float *found, int64_t n) {
+    double worst = 0, largest = 1e-6;
+    for (int64_t i = 0; i < n; i++) {
+        double difference = fabs((double)expected[i] - (double)found[i]);
+        if (!(difference <= worst)) worst = difference; /* NaN stays */
+        largest = fmax(largest, fabs((double)expected[i]));
+    }
+    mem_free(expected);
+    mem_free(found);
+    return worst / largest;
+}
+
+static void check_close(const char *what, double worst, double bound) {
+    if (!(worst <= bound))
+        fprintf(stderr, "%s: %g is more than %g (REEL_TEST_SEED=%llu)\n", what, worst, bound, (unsigned long long)seed);
+    CHECK(worst <= bound);
+}
+
+/* ---- factor_solve ---- */
+
+static const int64_t short_lengths[] = {0, 1, 2, 31, 32, 33, 64, 65, 300};
+enum { N_SHORT = (int)(sizeof short_lengths / sizeof short_lengths[0]) };
+
+static float *solve(struct backend *backend, const struct data *p, int noise, int fixed, reel_status *status) {
+    struct job_memory job = {.backend = backend};
+    reel_error err;
+    struct factor_solve_args args = {.k = p->k,
+                                     .stride = p->stride,
+                                     .biases = p->biases,
+                                     .n_rows = p->n_rows,
+                                     .offsets = PUT(&job, p->offsets, p->n_rows + 1),
+                                     .columns = PUT(&job, p->columns, p->n),
+                                     .ratings = PUT(&job, p->ratings, p->n),
+                                     .residual = fixed ? PUT(&job, p->residual, p->n) : NULL,
+                                     .column_vectors = PUT(&job, p->column_vectors, p->n_columns * p->stride),
+                                     .row_offsets = fixed ? PUT(&job, p->row_offsets, p->n_rows * p->stride) : NULL,
+                                     .alpha = 1.7f,
+                                     .ridge_per_rating = 0.01f,
+                                     .prior_precision = p->prior,
+                                     .prior_shift = p->shift,
+                                     .noise = noise,
+                                     .seed = seed,
+                                     .stream = philox_stream(PHILOX_GIBBS, 3),
+                                     .row_vectors = PUT(&job, p->row_vectors, p->n_rows * p->stride)};
+    for (int v = 0; v < FACTOR_VALUES; v++) {
+        args.value[v] = 0.5f * (float)v - 3;
+        args.weight[v] = 1 + 0.1f * (float)(v % 3);
+    }
+    *status = backend->ops->factor_solve(backend, &args, &err);
+    float *out = get(&job, args.row_vectors, p->n_rows * p->stride);
+    job_memory_free(&job);
+    return out;
+}
+
+/* Gram matrix and Cholesky factor see the same operations in the same order on both; what differs is the order of the
+ * back substitution (d terms), the fixed part's dot products and the last place of the noise: some 130 roundings of
+ * 6e-8, times a condition number below 30 here. */
+static void compare_solve(int k, int biases, int32_t n_rows, int32_t n_columns, const int64_t *lengths, int n_lengths) {
+    struct data p = data_new(k, biases, n_rows, n_columns, lengths, n_lengths);
+    for (int mode = 0; mode < 4; mode++) {
+        reel_status status;
+        char what[64];
+        snprintf(what, sizeof what, "k=%d biases=%d noise=%d fixed=%d", k, biases, mode & 1, mode >> 1);
+        float *expected = solve(reference, &p, mode & 1, mode >> 1, &status);
+        CHECK_INT(status, REEL_OK);
+        float *found = solve(device, &p, mode & 1, mode >> 1, &status);
+        CHECK_INT(status, REEL_OK);
+        check_close(what, worst_of(expected, found, (int64_t)p.n_rows * p.stride), 2e-4);
+    }
+    data_free(&p);
+}
+
+static void factor_solve_matches(void) {
+    const int ks[] = {1, 2, 3, 7, 15, 16, 31, 32, 33, 64, 70, 71, 72, 100, 127, 128};
+    for (size_t i = 0; i < sizeof ks / sizeof ks[0]; i++)
+        for (int biases = 0; biases < 2; biases++)
+            compare_solve(ks[i], biases, 2 * N_SHORT, 400, short_lengths, N_SHORT);
+}
+
+static void factor_solve_matches_on_random_shapes(void) {
+    for (int i = 0; i < 6; i++) {
+        int64_t lengths[5];
+        for (int l = 0; l < 5; l++) lengths[l] = draw(50, i * 8 + l) % 500;
+        compare_solve(1 + (int)(draw(51, i) % 128), (int)(draw(52, i) % 2), 1 + (int32_t)(draw(53, i) % 60),
+                      1 + (int32_t)(draw(54, i) % 600), lengths, 5);
+    }
+}
+
+static void factor_solve_matches_on_long_rows(void) {
+    const int64_t lengths[] = {FACTOR_CHUNK, 5, FACTOR_CHUNK + 1, 3 * FACTOR_CHUNK + 7, 2 * FACTOR_CHUNK};
+    compare_solve(9, 1, 5, 4 * FACTOR_CHUNK, lengths, 5);
+    compare_solve(128, 1, 5, 4 * FACTOR_CHUNK, lengths, 5);
+}
+
+static void factor_solve_repeats_its_bits(void) {
+    const int64_t lengths[] = {40, FACTOR_CHUNK + 40, 2 * FACTOR_CHUNK, 0, 100};
+    struct data p = data_new(20, 1, 25, 3 * FACTOR_CHUNK, lengths, 5);
+    reel_status status;
+    float *first = solve(device, &p, 1, 1, &status), *second = solve(device, &p, 1, 1, &status);
+    CHECK(memcmp(first, second, (size_t)p.n_rows * (size_t)p.stride * sizeof *first) == 0);
+    mem_free(first);
+    mem_free(second);
+    data_free(&p);
+}
+
+static void factor_solve_reports_errors(void) {
+    struct data p = data_new(4, 1, N_SHORT, 100, short_lengths, N_SHORT);
+    reel_status status;
+    memset(p.prior, 0, (size_t)(p.k + 1) * (size_t)p.stride * sizeof(float));
+    mem_free(solve(device, &p, 0, 0, &status));
+    CHECK_INT(status, REEL_NUMERIC);
+    p.n_rows = 0;
+    mem_free(solve(device, &p, 0, 0, &status));
+    CHECK_INT(status, REEL_OK);
+    data_free(&p);
+    struct data wide = data_new(129, 1, 3, 20, short_lengths, N_SHORT);
+    mem_free(solve(device, &wide, 0, 0, &status));
+    CHECK_INT(status, device->ops->uses_host_memory ? REEL_OK : REEL_UNSUPPORTED);
+    data_free(&wide);
+}
+
+/* ---- residuals, pair_scores ---- */
+
+static float *residuals(struct backend *backend, const struct data *p, int fixed, double *sum) {
+    struct job_memory job = {.backend = backend};
+    reel_error err;
+    struct residuals_args args = {.k = p->k,
+                                  .stride = p->stride,
+                                  .n_rows = p->n_rows,
+                                  .offsets = PUT(&job, p->offsets, p->n_rows + 1),
+                                  .columns = PUT(&job, p->columns, p->n),
+                                  .ratings = PUT(&job, p->ratings, p->n),
+                                  .effects = fixed ? PUT(&job, p->residual, p->n) : NULL,
+                                  .row_vectors = PUT(&job, p->row_vectors, p->n_rows * p->stride),
+                                  .column_vectors = PUT(&job, p->column_vectors, p->n_columns * p->stride),
+                                  .out = PUT(&job, p->residual, p->n),
+                                  .sum_squares = sum};
+    for (int v = 0; v < FACTOR_VALUES; v++) args.value[v] = 0.5f * (float)v - 3;
+    REQUIRE_OK(backend->ops->residuals(backend, &args, &err), err);
+    float *out = get(&job, args.out, p->n);
+    double again;
+    args.out = NULL;
+    args.sum_squares = &again;
+    REQUIRE_OK(backend->ops->residuals(backend, &args, &err), err);
+    CHECK(again == *sum);
+    job_memory_free(&job);
+    return out;
+}
+
+/* Residuals see the same operations in the same order: equal bits. The double sum is another order of n terms. */
+static void residuals_match(void) {
+    const int ks[] = {1, 16, 50, 128};
+    for (int i = 0; i < 4; i++) {
+        struct data p = data_new(ks[i], 1, i == 0 ? 1 : 5000, i == 0 ? 3 : 400, short_lengths, N_SHORT);
+        double expected_sum, found_sum;
+        float *expected = residuals(reference, &p, i % 2, &expected_sum);
+        float *found = residuals(device, &p, i % 2, &found_sum);
+        CHECK_INT(memcmp(expected, found, (size_t)p.n * sizeof *expected), 0);
+        CHECK_NEAR(found_sum, expected_sum, 1e-12 * expected_sum);
+        mem_free(expected);
+        mem_free(found);
+        data_free(&p);
+    }
+}
+
+static float *pair_scores(struct backend *backend, const struct data *p, const int32_t *rows, const int32_t *columns,
+                          int64_t n) {
+    struct job_memory job = {.backend = backend};
+    reel_error err;
+    struct pair_scores_args args = {.k = p->k,
+                                    .stride = p->stride,
+                                    .n = n,
+                                    .rows = PUT(&job, rows, n),
+                                    .columns = PUT(&job, columns, n),
+                                    .row_vectors = PUT(&job, p->row_vectors, p->n_rows * p->stride),
+                                    .column_vectors = PUT(&job, p->column_vectors, p->n_columns * p->stride)};
+    REQUIRE_OK(job_zeros(&job, (void **)&args.out, (size_t)n * sizeof(float), &err), err);
+    REQUIRE_OK(backend->ops->pair_scores(backend, &args, &err), err);
+    float *out = get(&job, args.out, n);
+    job_memory_free(&job);
+    return out;
+}
+
+/* The CPU takes the product of the biases off again: a few roundings more. */
+static void pair_scores_match(void) {
+    enum { N = 5001 };
+    int32_t rows[N], columns[N];
+    struct data p = data_new(37, 1, 60, 90, short_lengths, N_SHORT);
+    for (int i = 0; i < N; i++) {
+        rows[i] = (int32_t)(draw(60, i) % 61) - 1;
+        columns[i] = (int32_t)(draw(61, i) % 91) - 1;
+    }
+    const int64_t sizes[] = {0, 1, 15, 16, 17, N};
+    for (int i = 0; i < 6; i++)
+        check_close("pair_scores",
+                    worst_of(pair_scores(reference, &p, rows, columns, sizes[i]),
+                             pair_scores(device, &p, rows, columns, sizes[i]), sizes[i]),
+                    1e-6);
+    data_free(&p);
+}
+
+/* ---- set_sweep ---- */
+
+static void set_sweep(struct backend *backend, const struct data *p, float **out) {
+    struct job_memory job = {.backend = backend};
+    reel_error err;
+    float mean[FACTOR_K_MAX + 1], precision[FACTOR_K_MAX + 1];
+    for (int f = 0; f <= p->k; f++) {
+        mean[f] = 0.01f * (float)(f % 7);
+        precision[f] = 2 + 0.1f * (float)(f % 5);
+    }
+    struct set_sweep_args args = {.k = p->k,
+                                  .stride = p->stride,
+                                  .biases = p->biases,
+                                  .n_rows = p->n_rows,
+                                  .n_columns = p->n_columns,
+                                  .offsets = PUT(&job, p->offsets, p->n_rows + 1),
+                                  .columns = PUT(&job, p->columns, p->n),
+                                  .column_offsets = PUT(&job, p->column_offsets, p->n_columns + 1),
+                                  .column_rows = PUT(&job, p->column_rows, p->n),
+                                  .column_vectors = PUT(&job, p->column_vectors, p->n_columns * p->stride),
+                                  .features = PUT(&job, p->column_vectors, p->n_columns * p->stride),
+                                  .row_sums = PUT(&job, p->row_offsets, p->n_rows * p->stride),
+                                  .residual = PUT(&job, p->residual, p->n),
+                                  .alpha = 1.3f,
+                                  .prior_mean = mean,
+                                  .prior_precision = precision,
+                                  .seed = seed,
+                                  .stream = philox_stream(PHILOX_GIBBS, 4)};
+    REQUIRE_OK(backend->ops->set_sweep(backend, &args, &err), err);
+    out[0] = get(&job, args.features, p->n_columns * p->stride);
+    out[1] = get(&job, args.row_sums, p->n_rows * p->stride);
+    out[2] = get(&job, args.residual, p->n);
+    job_memory_free(&job);
+}
+
+/* Sums over up to 3,000 rows in another order (2e-6 of their size), handed on from draw to draw: each draw moves what
+ * it was wrong by into the residuals, so that errors do not grow; some ten times that much. */
+static void set_sweep_matches(void) {
+    const int ks[] = {1, 8, 33};
+    for (int i = 0; i < 3; i++) {
+        struct data p = data_new(ks[i], i % 2, i == 0 ? 7 : 3000, i == 0 ? 5 : 310, short_lengths, N_SHORT);
+        float *expected[3], *found[3];
+        set_sweep(reference, &p, expected);
+        set_sweep(device, &p, found);
+        check_close("features", worst_of(expected[0], found[0], (int64_t)p.n_columns * p.stride), 1e-4);
+        check_close("row sums", worst_of(expected[1], found[1], (int64_t)p.n_rows * p.stride), 1e-4);
+        check_close("residuals", worst_of(expected[2], found[2], p.n), 1e-4);
+        data_free(&p);
+    }
+}
+
+/* ---- grouped effects, gather ---- */
+
+/* Groups are the rows of the data, positions a shuffle of the ratings. */
+static void groups(struct backend *backend, const struct data *p, const int32_t *positions, float **out) {
+    struct job_memory job = {.backend = backend};
+    reel_error err;
+    struct group_sweep_args sweep = {.n_groups = p->n_rows,
+                                     .offsets = PUT(&job, p->offsets, p->n_rows + 1),
+                                     .positions = PUT(&job, positions, p->n),
+                                     .effects = PUT(&job, p->row_vectors, p->n_rows),
+                                     .residual = PUT(&job, p->residual, p->n),
+                                     .alpha = 1.5f,
+                                     .prior_precision = 4,
+                                     .seed = seed,
+                                     .stream = philox_stream(PHILOX_GIBBS, 5)};
+    REQUIRE_OK(backend->ops->group_sweep(backend, &sweep, &err), err);
+    struct group_add_args add = {.n_groups = p->n_rows,
+                                 .offsets = sweep.offsets,
+                                 .positions = sweep.positions,
+                                 .effects = sweep.effects,
+                                 .out = PUT(&job, p->residual, p->n)};
+    REQUIRE_OK(backend->ops->group_add(backend, &add, &err), err);
+    struct gather_args gather = {
+        .n = p->n, .index = sweep.positions, .in = add.out, .out = PUT(&job, p->residual, p->n)};
+    REQUIRE_OK(backend->ops->gather(backend, &gather, &err), err);
+    out[0] = get(&job, sweep.effects, p->n_rows);
+    out[1] = get(&job, sweep.residual, p->n);
+    out[2] = get(&job, add.out, p->n);
+    out[3] = get(&job, gather.out, p->n);
+    job_memory_free(&job);
+}
+
+/* The noise may differ in its last place. */
+static void group_effects_match(void) {
+    const int32_t sizes[] = {0, 1, 255, 256, 257, 4000};
+    for (int s = 0; s < 6; s++) {
+        struct data p = data_new(4, 1, sizes[s], 350, short_lengths, N_SHORT);
+        int32_t *positions = make(p.n, sizeof *positions);
+        float *expected[4], *found[4];
+        for (int64_t i = 0; i < p.n; i++) positions[i] = (int32_t)i;
+        for (int64_t i = p.n - 1; i > 0; i--) {
+            int64_t j = draw(70, i) % (uint32_t)(i + 1);
+            int32_t swap = positions[i];
+            positions[i] = positions[j];
+            positions[j] = swap;
+        }
+        groups(reference, &p, positions, expected);
+        groups(device, &p, positions, found);
+        for (int i = 0; i < 4; i++) check_close("groups", worst_of(expected[i], found[i], i ? p.n : p.n_rows), 1e-6);
+        mem_free(positions);
+        data_free(&p);
+    }
+}
+
+/* ---- moments, add_vectors ---- */
+
+/* The scatter is made of the same parts in the same order: equal bits. The sum of n doubles has another order. */
+static void moments_match(void) {
+    const int ds[] = {1, 8, 33, 101, 129}, sizes[] = {0, 1, 255, 256, 257, 5000};
+    for (int i = 0; i < 5; i++)
+        for (int s = 0; s < 6; s++) {
+            const int d = ds[i], stride = factor_stride(d), n = sizes[s];
+            float *vectors = make((int64_t)n * stride, sizeof *vectors);
+            double *sums = make(4 * (d + 1) * d, sizeof *sums), *expected = sums, *found = sums + 2 * (d + 1) * d;
+            reel_error err;
+            fill_vectors(vectors, n, stride, d, 80);
+            for (int b = 0; b < 2; b++) {
+                struct job_memory job = {.backend = b ? device : reference};
+                double *out = b ? found : expected;
+                struct moments_args args = {.d = d,
+                                            .stride = stride,
+                                            .n = n,
+                                            .vectors = PUT(&job, vectors, (int64_t)n * stride),
+                                            .sum = out,
+                                            .scatter = out + d};
+                REQUIRE_OK(job.backend->ops->moments(job.backend, &args, &err), err);
+                job_memory_free(&job);
+            }
+            for (int f = 0; f < d; f++) CHECK_NEAR(found[f], expected[f], 1e-10);
+            CHECK_INT(memcmp(expected + d, found + d, sizeof *sums * (size_t)(d * d)), 0);
+            mem_free(sums);
+            mem_free(vectors);
+        }
+}
+
+static void add_vectors_matches(void) {
+    const int64_t sizes[] = {0, 1, 255, 100001};
+    for (int s = 0; s < 4; s++)
+        for (int both = 0; both < 2; both++) {
+            int64_t n = sizes[s];
+            float *a = make(n, sizeof *a), *b = make(n, sizeof *b), *out[2];
+            fill_normals(a, n, 90, 1);
+            fill_normals(b, n, 91, 1);
+            for (int i = 0; i < 2; i++) {
+                struct job_memory job = {.backend = i ? device : reference};
+                struct add_vectors_args args = {
+                    .n = n, .a = PUT(&job, a, n), .b = both ? PUT(&job, b, n) : NULL, .out = PUT(&job, b, n)};
+                reel_error err;
+                REQUIRE_OK(job.backend->ops->add_vectors(job.backend, &args, &err), err);
+                out[i] = get(&job, args.out, n);
+                job_memory_free(&job);
+            }
+            CHECK_INT(memcmp(out[0], out[1], (size_t)n * sizeof *a), 0);
+            mem_free(out[0]);
+            mem_free(out[1]);
+            mem_free(a);
+            mem_free(b);
+        }
+}
+
+/* ---- the rows ---- */
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} rows[] = {{"factor_solve_matches", factor_solve_matches},
+            {"factor_solve_matches_on_random_shapes", factor_solve_matches_on_random_shapes},
+            {"factor_solve_matches_on_long_rows", factor_solve_matches_on_long_rows},
+            {"factor_solve_repeats_its_bits", factor_solve_repeats_its_bits},
+            {"factor_solve_reports_errors", factor_solve_reports_errors},
+            {"residuals_match", residuals_match},
+            {"pair_scores_match", pair_scores_match},
+            {"set_sweep_matches", set_sweep_matches},
+            {"group_effects_match", group_effects_match},
+            {"moments_match", moments_match},
+            {"add_vectors_matches", add_vectors_matches}};
+
+int main(void) {
+    const char *name = getenv("REEL_TEST_DEVICE"), *seed_text = getenv("REEL_TEST_SEED");
+    reel_context_options options;
+    reel_context *ctx;
+    reel_error err;
+    if (seed_text) seed = strtoull(seed_text, NULL, 10);
+    printf("REEL_TEST_SEED=%llu\n", (unsigned long long)seed);
+    reel_context_options_default(&options);
+    options.device = "cpu";
+    options.threads = 2;
+    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
+    REQUIRE_OK(context_backend(ctx, &reference, &err), err);
+    if (registry_open(name ? name : "cuda", reference->pool, &device, NULL, &err) != REEL_OK) {
+        char row[96];
+        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            snprintf(row, sizeof row, "%s on CUDA", rows[i].name);
+            SKIP(row, err.message);
+        }
+        reel_context_free(ctx);
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        int before = test_failures;
+        rows[i].run();
+        printf("%s %s\n", test_failures == before ? "ok  " : "FAIL", rows[i].name);
+        fflush(stdout);
+    }
+    registry_close(device);
+    reel_context_free(ctx);
+    TEST_EXIT();
+}
