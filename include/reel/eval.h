@@ -14,6 +14,8 @@ typedef struct reel_protocol {
     reel_split_kind split;
     double holdout; /* > 0: no folds, but `folds` >= 1 splits that hold this share out, with seeds seed, seed + 1 ... */
     uint64_t seed;
+    reel_user_range users; /* others are neither trained nor tested on */
+    int leak_means;        /* 1: feature means from all ratings, held-out ones included */
     const char *const
         *train_files;              /* ready folds: (n_files,) CSVs of ratings that the dataset has; NULL = split here */
     const char *const *test_files; /* (n_files,) */

@@ -31,6 +31,11 @@ typedef enum reel_split_kind {
     REEL_SPLIT_PER_USER /* per user, a seeded random part is test */
 } reel_split_kind;
 
+/* Which users take part, by how many ratings they have in the dataset; 0 = open end. */
+typedef struct reel_user_range {
+    int64_t min_ratings, max_ratings;
+} reel_user_range;
+
 typedef struct reel_train_options {
     const char *algorithm;    /* "mean", "bias", "svd", ... */
     const reel_param *params; /* (n_params,); an unknown key is an error that lists the known ones */
@@ -39,6 +44,8 @@ typedef struct reel_train_options {
     double holdout; /* share of ratings held out for metrics and early stopping, 0 <= h < 1 */
     reel_split_kind holdout_split;
     const char *test_file;  /* CSV of test ratings (removed from training), or NULL */
+    reel_user_range users;  /* others are neither trained nor tested on */
+    int leak_means;         /* 1: feature means from all ratings, held-out ones included (gbdt's means=all) */
     const char *checkpoint; /* folder for checkpoints, or NULL */
     int checkpoint_every;   /* epochs, iterations or samples from one checkpoint to the next; default 10 */
     int resume;             /* 1: go on from the newest good checkpoint, if there is one */

@@ -22,7 +22,7 @@ static int parse(struct cli *cli, int argc, char **argv, struct train_args *args
         {"--test", NULL, CLI_TEXT, &args->test_file, "FILE", "ratings to measure on; taken out of the training part"},
         {"--split", NULL, CLI_TEXT, &args->split, "KIND", "how to hold out: random (default), time or per-user"},
         {"--protocol", NULL, CLI_TEXT, &args->protocol, "P",
-         "holdout (--holdout 0.1) or time (--holdout 0.1 --split time)"},
+         "holdout (--holdout 0.1), time (--holdout 0.1 --split time), seed-a or honest-a"},
         {"--checkpoint", NULL, CLI_TEXT, &args->checkpoint, "DIR", "keep checkpoints in this folder"},
         {"--checkpoint-every", NULL, CLI_INT, &args->checkpoint_every, "N",
          "epochs, iterations or samples between two checkpoints (default 10)"},
@@ -43,11 +43,13 @@ static int parse(struct cli *cli, int argc, char **argv, struct train_args *args
 }
 
 /* A protocol is a name for a holdout and a split; what is given beside it wins. */
-static int apply_protocol(const struct cli *cli, struct train_args *args) {
+static int apply_protocol(const struct cli *cli, struct train_args *args, reel_train_options *options) {
     if (!args->protocol) return -1;
     int time = strcmp(args->protocol, "time") == 0;
-    if (!time && strcmp(args->protocol, "holdout") != 0)
-        return cli_usage(cli, "--protocol must be holdout or time (found '%s')", args->protocol);
+    int system_a = protocol_of_system_a(args->protocol, &options->users, &options->leak_means);
+    if (!time && !system_a && strcmp(args->protocol, "holdout") != 0)
+        return cli_usage(cli, "--protocol must be holdout, time, seed-a or honest-a (found '%s')", args->protocol);
+    if (args->test_file && system_a) return -1;
     if (args->test_file) return cli_usage(cli, "--test and --protocol exclude each other");
     if (args->holdout == 0) args->holdout = 0.1;
     if (!args->split && time) args->split = "time";
@@ -138,7 +140,7 @@ int cmd_train(struct cli *cli, int argc, char **argv) {
     reel_train_options_default(&options);
     int status = parse(cli, argc, argv, &args);
     if (status >= 0) return status;
-    status = apply_protocol(cli, &args);
+    status = apply_protocol(cli, &args, &options);
     if (status >= 0) return status;
     status = protocol_split(cli, args.split, &options.holdout_split);
     if (status >= 0) return status;

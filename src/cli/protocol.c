@@ -23,14 +23,22 @@ int protocol_split(const struct cli *cli, const char *text, reel_split_kind *out
     return -1;
 }
 
+int protocol_of_system_a(const char *name, reel_user_range *users, int *leak_means) {
+    int leaks = strcmp(name, "seed-a") == 0;
+    if (!leaks && strcmp(name, "honest-a") != 0) return 0;
+    *users = (reel_user_range){101, 999};
+    *leak_means = leaks;
+    return 1;
+}
+
 static int parse_name(const struct cli *cli, const struct protocol_args *args, reel_protocol *out) {
     const char *name = args->protocol ? args->protocol : "cv5";
-    if (strcmp(name, "holdout") == 0)
+    if (protocol_of_system_a(name, &out->users, &out->leak_means) || strcmp(name, "holdout") == 0)
         out->holdout = 0.1;
     else if (strcmp(name, "time") == 0)
         out->split = REEL_SPLIT_TIME;
     else if (strcmp(name, "cv5") != 0)
-        return cli_usage(cli, "--protocol must be cv5, holdout or time (found '%s')", name);
+        return cli_usage(cli, "--protocol must be cv5, holdout, time, seed-a or honest-a (found '%s')", name);
     return -1;
 }
 

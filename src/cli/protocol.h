@@ -5,6 +5,10 @@
 
 #include "cli.h"
 
+/* "seed-a" and "honest-a" are the holdout of source system A: users with 100 < ratings < 1000 alone, seed-a with
+ * feature means that leak. Sets both fields and returns 1 for those names, else 0. */
+int protocol_of_system_a(const char *name, reel_user_range *users, int *leak_means);
+
 /* "random", "time" or "per-user"; NULL = random. Returns -1 to go on, else an exit status. */
 int protocol_split(const struct cli *cli, const char *text, reel_split_kind *out);
 
@@ -15,12 +19,12 @@ struct protocol_args {
     double holdout;     /* 0 = not given */
     struct cli_list train_files, test_files;
 };
-#define PROTOCOL_OPTIONS(args)                                                                               \
-    {"--protocol", NULL, CLI_TEXT, &(args).protocol, "P", "cv5 (default), holdout (90/10) or time"},         \
-        {"--folds", NULL, CLI_INT, &(args).folds, "N", "number of folds (default 5)"},                       \
-        {"--split", NULL, CLI_TEXT, &(args).split, "KIND", "random (default), time or per-user"},            \
-        {"--holdout", NULL, CLI_REAL, &(args).holdout, "SHARE", "hold this share out instead of folds"}, {   \
-        "--repeats", NULL, CLI_INT, &(args).repeats, "N", "how many holdouts, seeds rising by 1 (default 1)" \
+#define PROTOCOL_OPTIONS(args)                                                                                         \
+    {"--protocol", NULL, CLI_TEXT, &(args).protocol, "P", "cv5 (default), holdout (90/10), time, seed-a or honest-a"}, \
+        {"--folds", NULL, CLI_INT, &(args).folds, "N", "number of folds (default 5)"},                                 \
+        {"--split", NULL, CLI_TEXT, &(args).split, "KIND", "random (default), time or per-user"},                      \
+        {"--holdout", NULL, CLI_REAL, &(args).holdout, "SHARE", "hold this share out instead of folds"}, {             \
+        "--repeats", NULL, CLI_INT, &(args).repeats, "N", "how many holdouts, seeds rising by 1 (default 1)"           \
     }
 
 /* Fills `out` of the options and the seed. Returns -1 to go on, else an exit status. */

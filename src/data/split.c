@@ -1,6 +1,7 @@
 #include "data/split.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "core/error.h"
 #include "kernels/common/philox.h"
@@ -208,4 +209,12 @@ reel_status split_holdout(reel_context *ctx, const struct ratings *ratings, reel
                          share);
     struct split_job job = {.ratings = ratings, .seed = seed, .share = share, .labels = test};
     return run(ctx, &job, kind, err);
+}
+
+void split_drop_users(const struct ratings *ratings, reel_user_range range, uint8_t value, uint8_t *marks) {
+    for (int32_t u = 0; u < ratings->n_users; u++) {
+        int64_t first = ratings->user_offsets[u], n = ratings->user_offsets[u + 1] - first;
+        if (n < range.min_ratings || (range.max_ratings && n > range.max_ratings))
+            memset(marks + first, value, (size_t)n);
+    }
 }

@@ -21,6 +21,9 @@ reel_status split_fold(reel_context *ctx, const struct ratings *ratings, reel_sp
 reel_status split_holdout(reel_context *ctx, const struct ratings *ratings, reel_split_kind kind, double share,
                           uint64_t seed, uint8_t *test, reel_error *err);
 
+/* marks[i] = value for the ratings (by-user order) of users outside of `range`. */
+void split_drop_users(const struct ratings *ratings, reel_user_range range, uint8_t value, uint8_t *marks);
+
 /* The permutation itself: the place of index i among 0..n-1, 0 <= i < n. A bijection for each (seed, n). */
 int64_t split_permute(uint64_t seed, int64_t n, int64_t index);
 

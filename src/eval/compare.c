@@ -204,8 +204,9 @@ static reel_status run_cell(reel_context *ctx, const struct comparison *comparis
     snprintf(stage, sizeof stage, "%.20s %d/%d fold %d/%d ", contender->candidate.algorithm->name, index + 1,
              comparison->n, fold + 1, folds->n);
     reel_error reason = {0};
-    reel_status status = candidate_run(ctx, &contender->candidate, folds->dataset, train, test,
-                                       comparison->options->seed, stage, &out->cv.folds[fold], &reason);
+    reel_status status =
+        candidate_run(ctx, &contender->candidate, folds->dataset, train, test, folds->protocol.leak_means,
+                      comparison->options->seed, stage, &out->cv.folds[fold], &reason);
     if (status == REEL_NUMERIC || status == REEL_UNSUPPORTED) {
         out->status = status;
         snprintf(out->message, sizeof out->message, "%s", reason.message);

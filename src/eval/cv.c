@@ -66,7 +66,8 @@ static reel_status run_fold(reel_context *ctx, struct folds *folds, int fold, co
     snprintf(stage, sizeof stage, "fold %d/%d ", fold + 1, folds->n);
     TRY(context_check(ctx, err));
     TRY(folds_load(ctx, folds, fold, candidate->algorithm->needs, &train, &test, err));
-    TRY(candidate_run(ctx, candidate, folds->dataset, &train, &test, seed, stage, out, err));
+    TRY(candidate_run(ctx, candidate, folds->dataset, &train, &test, folds->protocol.leak_means, seed, stage, out,
+                      err));
 cleanup:
     ratings_free(&train);
     rating_pairs_free(&test);

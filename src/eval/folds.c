@@ -73,6 +73,7 @@ reel_status folds_load(reel_context *ctx, struct folds *folds, int fold, int nee
     *test = (struct rating_pairs){0};
     if (has_files(protocol)) {
         TRY_RETURN(load_files(ctx, folds, fold, test, err));
+        split_drop_users(&folds->all, protocol->users, 1, folds->marks);
         return ratings_subset(ctx, &folds->all, folds->marks, needs, train, err);
     }
     if (protocol->holdout > 0)
@@ -80,8 +81,10 @@ reel_status folds_load(reel_context *ctx, struct folds *folds, int fold, int nee
                                  folds->marks, err));
     else
         for (int64_t i = 0; i < folds->all.n_ratings; i++) folds->marks[i] = folds->labels[i] == fold;
-    TRY_RETURN(ratings_subset(ctx, &folds->all, folds->marks, needs, train, err));
-    return ratings_pairs(ctx, &folds->all, folds->marks, test, err);
+    split_drop_users(&folds->all, protocol->users, 0, folds->marks);
+    TRY_RETURN(ratings_pairs(ctx, &folds->all, folds->marks, test, err));
+    split_drop_users(&folds->all, protocol->users, 1, folds->marks);
+    return ratings_subset(ctx, &folds->all, folds->marks, needs, train, err);
 }
 
 /* ---- candidates ---- */
@@ -104,7 +107,7 @@ reel_status candidate_init(const char *algorithm, const reel_param *params, size
 }
 
 reel_status candidate_run(reel_context *ctx, const struct candidate *candidate, const struct reel_dataset *dataset,
-                          const struct ratings *train, const struct rating_pairs *test, uint64_t seed,
+                          const struct ratings *train, const struct rating_pairs *test, int leak_means, uint64_t seed,
                           const char *stage, reel_fold *out, reel_error *err) {
     reel_status status = REEL_OK;
     struct reel_model *model = NULL;
@@ -115,6 +118,7 @@ reel_status candidate_run(reel_context *ctx, const struct candidate *candidate, 
                               .ratings = train,
                               .test = candidate->algorithm->predicts_test ? test : NULL,
                               .params = &candidate->params,
+                              .leak_means = leak_means,
                               .seed = seed,
                               .stage = stage};
     char test_stage[96];

@@ -37,9 +37,9 @@ struct candidate {
 /* INVALID_ARGUMENT for a name that is none (lists the known ones) and for bad parameters. */
 reel_status candidate_init(const char *algorithm, const reel_param *params, size_t n_params, struct candidate *out,
                            reel_error *err);
-/* Fits on `train` and measures on `test`; progress stages begin with `stage`. */
+/* Fits on `train` and measures on `test`; progress stages begin with `stage`. `leak_means` as in fit_input. */
 reel_status candidate_run(reel_context *ctx, const struct candidate *candidate, const struct reel_dataset *dataset,
-                          const struct ratings *train, const struct rating_pairs *test, uint64_t seed,
+                          const struct ratings *train, const struct rating_pairs *test, int leak_means, uint64_t seed,
                           const char *stage, reel_fold *out, reel_error *err);
 
 /* Makes a report of n_folds zeroed folds. */

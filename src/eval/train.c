@@ -39,16 +39,19 @@ static reel_status hold_out(reel_context *ctx, const reel_dataset *dataset, cons
     if (options->test_file && options->holdout > 0)
         return error_set(err, REEL_INVALID_ARGUMENT, "a test file and a held-out share exclude each other");
     parts->train = all;
-    if (!options->test_file && options->holdout == 0) return REEL_OK;
+    int ranged = options->users.min_ratings > 0 || options->users.max_ratings > 0;
+    if (!options->test_file && options->holdout == 0 && !ranged) return REEL_OK;
     TRY_RETURN(MEM_NEW(&parts->marks, all.n_ratings, err));
     if (options->test_file) {
         TRY_RETURN(dataset_read_pairs(ctx, dataset, options->test_file, &parts->test, err));
         pairs_mark(ctx, &all, &parts->test, parts->marks);
-    } else {
+    } else if (options->holdout != 0) {
         TRY_RETURN(
             split_holdout(ctx, &all, options->holdout_split, options->holdout, options->seed, parts->marks, err));
+        split_drop_users(&all, options->users, 0, parts->marks);
         TRY_RETURN(ratings_pairs(ctx, &all, parts->marks, &parts->test, err));
     }
+    split_drop_users(&all, options->users, 1, parts->marks);
     TRY_RETURN(ratings_subset(ctx, &all, parts->marks, candidate->algorithm->needs, &parts->train, err));
     mem_free(parts->marks);
     parts->marks = NULL;
@@ -104,6 +107,7 @@ reel_status reel_train(reel_context *ctx, const reel_dataset *dataset, const ree
                               .ratings = &parts.train,
                               .test = parts.test.n ? &parts.test : NULL,
                               .params = &candidate.params,
+                              .leak_means = options->leak_means,
                               .seed = options->seed,
                               .checkpoint = options->checkpoint,
                               .checkpoint_every = options->checkpoint_every,

@@ -56,6 +56,7 @@ struct fit_input {
     const struct ratings *ratings;      /* what to train on; has what the algorithm's `needs` ask for */
     const struct rating_pairs *test;    /* held out, NULL or n = 0 where there is none */
     const struct param_values *params;
+    int leak_means; /* 1: feature means are taken from dataset->ratings, test part included */
     uint64_t seed;
     const char *checkpoint; /* folder or NULL */
     int checkpoint_every;   /* steps (epochs, iterations, samples) from one checkpoint to the next */
@@ -154,5 +155,6 @@ reel_status model_measure(reel_context *ctx, const struct reel_model *model, con
 
 extern const struct algorithm algorithm_mean, algorithm_bias, algorithm_svd;
 extern const struct algorithm algorithm_als, algorithm_bmf, algorithm_blend;
+extern const struct algorithm algorithm_gbdt;
 
 #endif

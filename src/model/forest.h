@@ -1,0 +1,73 @@
+/* A sum of regression trees over feature columns: the tensors, their check, and scoring. Shared by all algorithms that
+ * end in trees. C columns, N nodes, T trees:
+ *
+ *   base                F32 (1,)      added to every score, stars
+ *   user_columns        F32 (*, U+1)  columns of the user table in their order; the last value: unknown user
+ *   movie_columns       F32 (*, M+1)
+ *   hour_columns        F32 (*, 169)  by hour of the week (data/star.h); the last value: unknown time
+ *   column_tables       U8  (C,)      enum star_table of each column
+ *   column_name_offsets I64 (C+1,)    into column_names
+ *   column_names        U8  (*,)      each followed by NUL
+ *   tree_offsets        I32 (T+1,)    nodes tree_offsets[t] .. tree_offsets[t+1]-1, the root first
+ *   node_columns        I32 (N,)      column, -1 = leaf
+ *   node_thresholds     F32 (N,)      values above go right
+ *   node_lefts          I32 (N,)      index of the child, above the node's own; 0 in a leaf
+ *   node_rights         I32 (N,)
+ *   node_values         F32 (N,)      what a leaf adds, stars
+ */
+#ifndef MODEL_FOREST_H
+#define MODEL_FOREST_H
+
+#include "data/star.h"
+#include "model/model.h"
+
+enum { FOREST_DEPTH_MAX = 64 };
+
+struct forest_node {
+    int32_t column; /* -1 = leaf */
+    int32_t left, right;
+    float value; /* threshold, or what the leaf adds */
+};
+
+struct forest_columns {
+    int n;
+    uint8_t tables[STAR_COLUMNS_MAX];
+    const float *values[STAR_COLUMNS_MAX]; /* (rows of the table + 1,) */
+    int user_mean;                         /* column whose value for a visitor is the mean of the ratings; -1 = none */
+};
+
+struct forest {
+    float base;
+    struct forest_columns columns;
+    int32_t n_trees;
+    const int32_t *offsets;
+    struct forest_node *nodes;
+};
+
+/* Trees while they are collected. Zero-initialise; freed with forest_builder_free. */
+struct forest_builder {
+    int32_t n_nodes, capacity;
+    struct forest_node *nodes;
+    int32_t n_trees, tree_capacity;
+    int32_t *offsets; /* (n_trees + 1,) once there is a tree */
+};
+/* Starts a tree; its nodes follow, parents before children, the root first. */
+reel_status forest_begin_tree(struct forest_builder *builder, reel_error *err);
+/* Appends a node with indices into the builder; *at is its index. */
+reel_status forest_add_node(struct forest_builder *builder, struct forest_node node, int32_t *at, reel_error *err);
+void forest_builder_free(struct forest_builder *builder);
+
+/* Adds the tensors of the columns, and those of the trees. */
+reel_status forest_put_columns(const struct star *star, struct tensor_set *set, reel_error *err);
+reel_status forest_put_trees(const struct forest_builder *builder, float base, struct tensor_set *set, reel_error *err);
+
+/* Entries of struct algorithm; model->state is a struct forest. Bind checks every index and number: a child lies behind
+ * its node and inside its tree, so that no walk is endless, and no path is longer than FOREST_DEPTH_MAX. */
+reel_status forest_bind(struct reel_model *model, reel_error *err);
+void forest_unbind(struct reel_model *model);
+reel_status forest_predict(const struct reel_model *model, int64_t n, const int32_t *users, const int32_t *movies,
+                           const uint32_t *times, float *scores, float *sds, reel_error *err);
+reel_status forest_fold_in(const struct reel_model *model, int64_t n, const int32_t *movies, const float *stars,
+                           uint32_t time, float *scores, float *sds, reel_error *err);
+
+#endif

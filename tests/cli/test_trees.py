@@ -1,0 +1,98 @@
+"""gbdt beside scikit-learn on the rows of source system A, and through the commands."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eval_tools import EMBEDDED, reel, reel_json, refused, rmse, small  # noqa: F401
+from reel_files import TensorFile
+
+ensemble = pytest.importorskip("sklearn.ensemble", reason="scikit-learn is not installed")
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Training and test rows of the users that seed-a keeps."""
+    rows = pd.read_csv(EMBEDDED / "ratings.csv")
+    counts = rows.groupby("userId").size()
+    kept = rows[rows.userId.isin(counts[(counts > 100) & (counts < 1000)].index)].sample(frac=1, random_state=0)
+    n_test = len(kept) // 10
+    order = ["userId", "movieId"]
+    return kept[n_test:].sort_values(order), kept[:n_test].sort_values(order)
+
+
+def features(rows, means_of):
+    """System A's columns, with MovieLens's genres, as one wide table."""
+    movies = pd.read_csv(EMBEDDED / "movies.csv").set_index("movieId")
+    genres = movies.genres.str.get_dummies()
+    genres = genres[[name for name in sorted(genres.columns) if not name.startswith("(")]]
+    by_movie = means_of.groupby("movieId").rating
+    columns = [
+        rows.userId.map(means_of.groupby("userId").rating.mean()),
+        rows.movieId.map(by_movie.mean()),
+        rows.movieId.map(by_movie.size()),
+    ]
+    weekday = (rows.timestamp // 86400 + 3) % 7
+    columns += [(weekday == day).astype(float) for day in range(7)]
+    columns += [rows.movieId.map(genres[name]) for name in genres.columns]
+    return np.column_stack([column.to_numpy(float) for column in columns])
+
+
+LOSSES = {"squared": {"loss": "squared_error"}}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_parity_with_scikit_learn(small, parts, tmp_path, loss):
+    train, test = parts
+    everything = pd.read_csv(EMBEDDED / "ratings.csv")
+    test.to_csv(tmp_path / "test.csv", index=False)
+    params = [] if loss == "squared" else ["-p", f"loss={loss}"]
+    answer = reel_json("train", small, "-m", "gbdt", "--protocol", "seed-a", "--test", tmp_path / "test.csv", "-o",
+                       tmp_path / "gbdt.reel", *params)
+    assert (answer["n_ratings"], answer["n_test"]) == (len(train), len(test))
+    theirs = ensemble.GradientBoostingRegressor(random_state=0, **LOSSES[loss])
+    theirs.fit(features(train, everything), train.rating)
+    ours = np.array(TensorFile(tmp_path / "gbdt.reel")["train_loss"])
+    assert np.max(np.abs(ours / theirs.train_score_ - 1)) < 1e-6
+
+    expected = np.clip(theirs.predict(features(test, everything)), 0.5, 5)
+    reel("predict", small, "--model", tmp_path / "gbdt.reel", "--pairs", tmp_path / "test.csv", "-o",
+         tmp_path / "scores.csv")
+    scores = pd.read_csv(tmp_path / "scores.csv").iloc[:, -1].to_numpy()
+    close = np.mean(np.abs(scores - expected) < 1e-4)
+    print(f"{loss}: RMSE {answer['rmse']:.5f}, scikit-learn {rmse(test.rating, expected):.5f}, "
+          f"system A's own 0.8100 with TMDB genres; {close:.2%} of predictions within 1e-4")
+    assert close >= 0.999
+
+
+def test_compare_and_recommend(small, tmp_path):
+    answer = reel_json("compare", small, "-m", "gbdt,bias,mean", "--protocol", "honest-a", "--seed", 1)
+    by_name = {model["algo"]: model["rmse"] for model in answer["models"]}
+    assert by_name["gbdt"] < by_name["mean"]
+    reel("train", small, "-m", "gbdt", "-p", "n_estimators=20", "-o", tmp_path / "gbdt.reel")
+    listed = reel_json("recommend", small, "--model", tmp_path / "gbdt.reel", "--user", 5, "-n", 7)
+    assert len(json.dumps(listed)) > 50
+    rated = tmp_path / "rated.csv"
+    rated.write_text("movieId,rating\n1,5\n2,4.5\n")
+    low = tmp_path / "low.csv"
+    low.write_text("movieId,rating\n1,1\n2,0.5\n")
+    best = [reel_json("recommend", small, "--model", tmp_path / "gbdt.reel", "--rated", file, "-n", 1) for file in
+            (rated, low)]
+    assert best[0] != best[1]
+
+
+def test_seed_a_leaks_and_honest_a_does_not(small):
+    leaky = reel_json("cv", small, "-m", "gbdt", "--protocol", "seed-a", "--seed", 3)["mean"]["rmse"]
+    honest = reel_json("cv", small, "-m", "gbdt", "--protocol", "honest-a", "--seed", 3)["mean"]["rmse"]
+    asked = reel_json("cv", small, "-m", "gbdt", "-p", "means=all", "--protocol", "honest-a", "--seed", 3)
+    assert leaky < honest and asked["mean"]["rmse"] == leaky
+
+
+def test_refusals(small, tmp_path):
+    out = tmp_path / "no.reel"
+    assert "max_depth" in refused(2, "train", small, "-m", "gbdt", "-p", "max_depth=9", "-o", out)
+    assert "movies_metadata" in refused(1, "train", small, "-m", "gbdt", "-p", "genres=tmdb", "-o", out)
+    assert "seed-a" in refused(2, "train", small, "-m", "gbdt", "--protocol", "seed-b", "-o", out)
+    assert not out.exists()

@@ -1,0 +1,245 @@
+/* gbdt against a plain search over expanded rows; bytes at different thread counts; models that are broken. */
+#include "test.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/context.h"
+#include "model/forest.h"
+#include "planted.h"
+#include "data/star.h"
+
+static reel_context *new_context(int threads) {
+    reel_context *ctx;
+    reel_error err;
+    reel_context_options options;
+    reel_context_options_default(&options);
+    options.threads = threads;
+    options.device = "cpu";
+    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
+    return ctx;
+}
+
+static reel_model *fit(reel_context *ctx, const struct planted *p, const reel_param *params, size_t n,
+                       struct fit_output *output) {
+    reel_error err;
+    reel_status status;
+    reel_model *model = planted_fit(ctx, p, "gbdt", params, n, output, &status, &err);
+    REQUIRE_OK(status, err);
+    return model;
+}
+
+/* ---- the plain search ---- */
+
+enum { ROWS_MAX = 4000, FEATURES = 10 };
+
+struct rows {
+    int n;
+    float x[ROWS_MAX][FEATURES];
+    double residual[ROWS_MAX];
+    char in[ROWS_MAX];
+};
+
+static void expand(const struct planted *p, struct rows *rows) {
+    struct star star;
+    struct star_options options = {STAR_MOVIELENS, 0, 0};
+    reel_error err;
+    REQUIRE_OK(star_build(&p->dataset, &p->train, &options, &star, &err), err);
+    CHECK_INT(star.n_columns, FEATURES);
+    for (int32_t u = 0; u < p->train.n_users; u++)
+        for (int64_t i = p->train.user_offsets[u]; i < p->train.user_offsets[u + 1]; i++) {
+            int32_t at[STAR_TABLES] = {u, p->train.user_movies[i], star_hour(p->train.user_times[i])};
+            for (int c = 0; c < FEATURES; c++) rows->x[rows->n][c] = star.columns[c].values[at[star.columns[c].table]];
+            rows->residual[rows->n++] = 0.5 * p->train.user_ratings[i];
+        }
+    star_free(&star);
+}
+
+/* The best split's squared error over the rows of `in`, by trying every value of every column; the rows' own error
+ * when none helps. Fills the column and threshold. */
+static double best_split(const struct rows *rows, int *column, float *threshold) {
+    double best = INFINITY;
+    for (int c = 0; c < FEATURES; c++)
+        for (int v = 0; v < rows->n; v++) {
+            if (!rows->in[v]) continue;
+            double sum[2] = {0, 0}, squares = 0, n[2] = {0, 0};
+            for (int i = 0; i < rows->n; i++) {
+                if (!rows->in[i]) continue;
+                int side = rows->x[i][c] > rows->x[v][c];
+                sum[side] += rows->residual[i];
+                squares += rows->residual[i] * rows->residual[i];
+                n[side]++;
+            }
+            if (n[0] < 1 || n[1] < 1) continue;
+            double error = squares - sum[0] * sum[0] / n[0] - sum[1] * sum[1] / n[1];
+            if (error < best - 1e-9) best = error, *column = c, *threshold = rows->x[v][c];
+        }
+    return best;
+}
+
+/* A stump's loss is that of the best split there is. */
+static void test_first_split(void) {
+    reel_context *ctx = new_context(2);
+    struct planted p = planted_new(ctx, 60, 40, 30, 0.3f, 5);
+    struct fit_output output;
+    reel_param params[] = {{"n_estimators", "1"}, {"max_depth", "1"}, {"learning_rate", "1"}};
+    reel_model *model = fit(ctx, &p, params, 3, &output);
+    static struct rows rows;
+    expand(&p, &rows);
+    double mean = 0, threshold_error;
+    for (int i = 0; i < rows.n; i++) rows.in[i] = 1, mean += rows.residual[i] / rows.n;
+    for (int i = 0; i < rows.n; i++) rows.residual[i] -= mean;
+    int column = -1;
+    float low = 0;
+    double error = best_split(&rows, &column, &low);
+    const struct forest *forest = model->state;
+    CHECK_INT(forest->nodes[0].column, column);
+    float above = INFINITY;
+    for (int i = 0; i < rows.n; i++)
+        if (rows.x[i][column] > low && rows.x[i][column] < above) above = rows.x[i][column];
+    threshold_error = fabs((double)forest->nodes[0].value - ((double)low + (double)above) / 2);
+    CHECK_NEAR(threshold_error, 0, 1e-6);
+    CHECK_NEAR(output.epochs[0].train_rmse, sqrt(error / rows.n), 1e-6);
+    reel_model_free(model);
+    fit_output_free(&output);
+    planted_free(&p);
+    reel_context_free(ctx);
+}
+
+/* ---- bytes ---- */
+
+static int same_tensors(const reel_model *a, const reel_model *b) {
+    if (tensor_set_count(a->set) != tensor_set_count(b->set)) return 0;
+    for (size_t i = 0; i < tensor_set_count(a->set); i++) {
+        const struct tensor *x = tensor_set_at(a->set, i), *y = tensor_set_at(b->set, i);
+        if (strcmp(x->name, y->name) != 0 || x->bytes != y->bytes || memcmp(x->data, y->data, x->bytes) != 0) return 0;
+    }
+    return 1;
+}
+
+static void test_threads_do_not_matter(void) {
+    static const char *const depths[] = {"1", "3", "6"};
+    reel_context *one = new_context(1), *three = new_context(3);
+    struct planted p = planted_new(one, 900, 120, 20, 0.4f, 6);
+    for (size_t d = 0; d < 3; d++) {
+        reel_param params[] = {{"n_estimators", "12"}, {"max_depth", depths[d]}};
+        struct fit_output output, other;
+        reel_model *a = fit(one, &p, params, 2, &output), *b = fit(three, &p, params, 2, &other);
+        CHECK(same_tensors(a, b));
+        for (int e = 1; e < output.n_epochs; e++)
+            CHECK(output.epochs[e].train_rmse < output.epochs[e - 1].train_rmse + 1e-9);
+        reel_model_free(a);
+        reel_model_free(b);
+        fit_output_free(&output);
+        fit_output_free(&other);
+    }
+    planted_free(&p);
+    reel_context_free(one);
+    reel_context_free(three);
+}
+
+/* The residuals of the fit and the scores of the model are the same thing. */
+static void test_scores_match_the_fit(void) {
+    reel_context *ctx = new_context(2);
+    struct planted p = planted_new(ctx, 300, 80, 20, 0.4f, 7);
+    reel_param params[] = {{"n_estimators", "30"}, {"max_depth", "4"}, {"min_samples_leaf", "5"}};
+    struct fit_output output;
+    reel_model *model = fit(ctx, &p, params, 3, &output);
+    double squared = 0;
+    reel_error err;
+    for (int32_t u = 0; u < p.train.n_users; u++)
+        for (int64_t i = p.train.user_offsets[u]; i < p.train.user_offsets[u + 1]; i++) {
+            float score;
+            REQUIRE_OK(model->algorithm->predict(model, 1, &u, &p.train.user_movies[i], &p.train.user_times[i], &score,
+                                                 NULL, &err),
+                       err);
+            double error = (double)score - 0.5 * p.train.user_ratings[i];
+            squared += error * error;
+        }
+    CHECK_NEAR(sqrt(squared / (double)p.train.n_ratings), output.epochs[output.n_epochs - 1].train_rmse, 1e-5);
+    int32_t nobody = -1;
+    float score;
+    REQUIRE_OK(model->algorithm->predict(model, 1, &nobody, &nobody, NULL, &score, NULL, &err), err);
+    CHECK(isfinite(score));
+    reel_model_free(model);
+    fit_output_free(&output);
+    planted_free(&p);
+    reel_context_free(ctx);
+}
+
+/* ---- broken models ---- */
+
+struct fault {
+    const char *tensor;
+    int64_t at;
+    float value; /* for F32 tensors */
+    int32_t number;
+};
+
+static void test_broken_models(void) {
+    static const struct fault faults[] = {
+        {"node_lefts", 0, 0, 0},        {"node_lefts", 0, 0, -5},         {"node_rights", 0, 0, 1 << 30},
+        {"node_columns", 0, 0, 99},     {"node_columns", 0, 0, -2},       {"node_values", 3, NAN, 0},
+        {"node_thresholds", 0, NAN, 0}, {"tree_offsets", 1, 0, 0},        {"tree_offsets", 1, 0, 1 << 30},
+        {"base", 0, INFINITY, 0},       {"user_columns", 2, INFINITY, 0},
+    };
+    reel_context *ctx = new_context(1);
+    struct planted p = planted_new(ctx, 100, 50, 30, 0.3f, 8);
+    reel_param params[] = {{"n_estimators", "2"}};
+    for (size_t f = 0; f < sizeof faults / sizeof faults[0]; f++) {
+        struct fit_output output;
+        reel_model *model = fit(ctx, &p, params, 1, &output);
+        const struct tensor *tensor = tensor_set_find(model->set, faults[f].tensor);
+        if (tensor->dtype == DTYPE_F32)
+            ((float *)tensor->data)[faults[f].at] = faults[f].value;
+        else
+            ((int32_t *)tensor->data)[faults[f].at] = faults[f].number;
+        forest_unbind(model);
+        model->state = NULL;
+        reel_error err;
+        CHECK_INT(forest_bind(model, &err), REEL_CORRUPT);
+        CHECK(strlen(err.message) > 10);
+        reel_model_free(model);
+        fit_output_free(&output);
+    }
+    planted_free(&p);
+    reel_context_free(ctx);
+}
+
+/* A path of more than FOREST_DEPTH_MAX nodes, every child behind its parent. */
+static void test_absurd_depth(void) {
+    reel_context *ctx = new_context(1);
+    struct planted p = planted_new(ctx, 40, 30, 30, 0.3f, 9);
+    reel_param params[] = {{"n_estimators", "20"}, {"max_depth", "3"}};
+    struct fit_output output;
+    reel_error err;
+    reel_model *model = fit(ctx, &p, params, 2, &output);
+    int32_t n = (int32_t)tensor_set_find(model->set, "node_lefts")->n;
+    int32_t *offsets = tensor_set_find(model->set, "tree_offsets")->data;
+    int32_t *lefts = tensor_set_find(model->set, "node_lefts")->data;
+    int32_t *rights = tensor_set_find(model->set, "node_rights")->data;
+    int32_t *columns = tensor_set_find(model->set, "node_columns")->data;
+    CHECK(n > 2 * FOREST_DEPTH_MAX);
+    for (int t = 1; t < 20; t++) offsets[t] = n - 20 + t;
+    for (int32_t i = 0; i < n; i++) {
+        lefts[i] = rights[i] = i + 1;
+        columns[i] = i < n - 20 ? 0 : -1;
+    }
+    forest_unbind(model);
+    model->state = NULL;
+    CHECK_INT(forest_bind(model, &err), REEL_CORRUPT);
+    CHECK(strstr(err.message, "deeper") != NULL);
+    reel_model_free(model);
+    fit_output_free(&output);
+    planted_free(&p);
+    reel_context_free(ctx);
+}
+
+int main(void) {
+    RUN(test_first_split);
+    RUN(test_threads_do_not_matter);
+    RUN(test_scores_match_the_fit);
+    RUN(test_broken_models);
+    RUN(test_absurd_depth);
+    TEST_EXIT();
+}
