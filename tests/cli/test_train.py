@@ -141,7 +141,7 @@ def test_wrong_use(small, tmp_path):
     assert "below 1" in refused(2, "train", small, "-m", "svd", "--holdout", -0.5, "-o", out)
     assert "--checkpoint" in refused(2, "train", small, "-m", "svd", "--resume", "-o", out)
     assert "per-user" in refused(2, "train", small, "-m", "svd", "--split", "x", "-o", out)
-    assert "holdout or time" in refused(2, "train", small, "-m", "svd", "--protocol", "cv5", "-o", out)
+    assert "holdout, time, seed-a or honest-a" in refused(2, "train", small, "-m", "svd", "--protocol", "cv5", "-o", out)
     assert "x.csv" in refused(1, "train", small, "-m", "mean", "--test", tmp_path / "x.csv", "-o", out)
     assert not list(tmp_path.iterdir())
 
