@@ -32,9 +32,8 @@ static float dot(const float *p, const float *q, int stride) {
     return sum_lanes(part[0], part[1]);
 }
 
-static double visit(const struct sgd_epoch_args *args, float *p, uint32_t entry) {
-    float *q = args->movies + (int64_t)sgd_entry_movie(entry) * args->stride;
-    float error = args->value[sgd_entry_value(entry)] - dot(p, q, args->stride);
+static double visit(const struct sgd_epoch_args *args, float *p, float *q, float value) {
+    float error = value - dot(p, q, args->stride);
     for (int l = 0; l < args->stride; l++) {
         float old = p[l];
         p[l] = fmaf(error * args->user_step[l], q[l], args->user_keep[l] * old);
@@ -44,18 +43,14 @@ static double visit(const struct sgd_epoch_args *args, float *p, uint32_t entry)
 }
 
 double sgd_tile_generic(const struct sgd_epoch_args *args, const struct sgd_tile *tile) {
-    const uint32_t *entries[SGD_STREAMS] = {args->entries + tile->entry_begin,
-                                            args->entries + tile->entry_begin + tile->n_entries[0]};
-    const int32_t *users[SGD_STREAMS] = {args->run_users + tile->run_begin,
-                                         args->run_users + tile->run_begin + tile->n_runs[0]};
-    int32_t longest = tile->n_entries[0] > tile->n_entries[1] ? tile->n_entries[0] : tile->n_entries[1];
+    float *users = args->users + (int64_t)tile->user_begin * args->stride;
+    float *movies = args->movies + (int64_t)tile->movie_begin * args->stride;
     double squared = 0;
-    for (int32_t i = 0; i < longest; i++)
-        for (int s = 0; s < SGD_STREAMS; s++) {
-            if (i >= tile->n_entries[s]) continue;
-            squared += visit(args, args->users + (int64_t)*users[s] * args->stride, entries[s][i]);
-            users[s] += sgd_entry_last(entries[s][i]);
-        }
+    for (int32_t i = 0; i < tile->n_entries; i++) {
+        uint32_t entry = args->entries[tile->entry_begin + i];
+        squared += visit(args, users + (int64_t)sgd_entry_user(entry) * args->stride,
+                         movies + (int64_t)sgd_entry_movie(entry) * args->stride, args->value[sgd_entry_value(entry)]);
+    }
     return squared;
 }
 

@@ -2,6 +2,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+enum { VEC16_ROOM = 4 };
+
 typedef struct {
     __m256 low, high; /* lanes 0..7, 8..15 */
 } vec16;
@@ -34,11 +36,10 @@ static inline float vec16_sum(vec16 x) {
 
 #include "kernels/cpu/sgd_tile_loop.h"
 
-/* A function a row length, so that both users' rows fit in registers and loops unroll. */
+/* A function a row length, so that rows stay in registers and loops unroll. */
 #define TILE_OF(V)                                                                              \
     static double tile_of_##V(const struct sgd_epoch_args *args, const struct sgd_tile *tile) { \
-        vec16 pa[V], pb[V];                                                                     \
-        return tile_loop(args, tile, V, pa, pb);                                                \
+        return tile_loop(args, tile, V);                                                        \
     }
 TILE_OF(1)
 TILE_OF(2)
@@ -51,8 +52,7 @@ TILE_OF(8)
 TILE_OF(9)
 
 static double tile_of_any(const struct sgd_epoch_args *args, const struct sgd_tile *tile) {
-    vec16 pa[SGD_STRIDE_MAX / SGD_LANES], pb[SGD_STRIDE_MAX / SGD_LANES];
-    return tile_loop(args, tile, args->stride / SGD_LANES, pa, pb);
+    return tile_loop(args, tile, args->stride / SGD_LANES);
 }
 
 double sgd_tile_avx2(const struct sgd_epoch_args *args, const struct sgd_tile *tile) {

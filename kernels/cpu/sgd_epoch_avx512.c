@@ -2,6 +2,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 
+enum { VEC16_ROOM = 20 };
+
 typedef __m512 vec16;
 
 static inline __m512 vec16_load(const float *from) {
@@ -31,11 +33,10 @@ static inline float vec16_sum(__m512 x) {
 
 #include "kernels/cpu/sgd_tile_loop.h"
 
-/* A function a row length, so that both users' rows fit in registers and loops unroll. */
+/* A function a row length, so that rows stay in registers and loops unroll. */
 #define TILE_OF(V)                                                                              \
     static double tile_of_##V(const struct sgd_epoch_args *args, const struct sgd_tile *tile) { \
-        vec16 pa[V], pb[V];                                                                     \
-        return tile_loop(args, tile, V, pa, pb);                                                \
+        return tile_loop(args, tile, V);                                                        \
     }
 TILE_OF(1)
 TILE_OF(2)
@@ -48,8 +49,7 @@ TILE_OF(8)
 TILE_OF(9)
 
 static double tile_of_any(const struct sgd_epoch_args *args, const struct sgd_tile *tile) {
-    vec16 pa[SGD_STRIDE_MAX / SGD_LANES], pb[SGD_STRIDE_MAX / SGD_LANES];
-    return tile_loop(args, tile, args->stride / SGD_LANES, pa, pb);
+    return tile_loop(args, tile, args->stride / SGD_LANES);
 }
 
 double sgd_tile_avx512(const struct sgd_epoch_args *args, const struct sgd_tile *tile) {

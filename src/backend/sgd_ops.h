@@ -3,12 +3,10 @@
  *
  * What the epoch means is what this sequential program does, and every implementation gives its very bits:
  *
- *   for each block of block_order, for each tile of the block in tile_order:
- *     for i = 0, 1, ... : visit entry i of the tile's stream 0, then entry i of its stream 1 (where they have one)
+ *   for each block of block_order, for each tile of the block in tile_order, for each entry of the tile: visit it
  *
- * A stream is a sequence of runs, a run one user's ratings within the block. The users of a tile's two streams
- * are distinct, so the visits of one i touch different users, and mostly different movies: that is what
- * an implementation may overlap. Blocks that share no band commute; those that share one keep their order.
+ * Blocks that share no band commute; those that share one keep their order. A tile's entries are best
+ * arranged so that neighbours have different users and movies: then their visits overlap in the processor.
  *
  * A visit of rating r by p (user row) and q (movie row):
  *   error = value[r] - dot(p, q)
@@ -27,33 +25,30 @@
 
 enum {
     SGD_LANES = 16,
-    SGD_STREAMS = 2,
     SGD_VALUES = 16,
     SGD_STRIDE_MAX = 1040, /* floats a row: 1024 factors and the bias lanes */
-    SGD_AHEAD = 8          /* entries and run users that may be read, not used, past the last */
+    SGD_AHEAD = 32         /* entries that may be read, not used, past the last */
 };
 
-/* An entry packs one rating: movie row, whether it ends its run, and the rating in half stars (1..10). */
-#define SGD_MAX_MOVIES (1 << 27)
-static inline uint32_t sgd_entry(int32_t movie_row, int last, int half_stars) {
-    return (uint32_t)movie_row << 5 | (uint32_t)(last != 0) << 4 | (uint32_t)half_stars;
+/* An entry packs one rating: user row - tile's user_begin, movie row - tile's movie_begin, half stars (1..10). */
+enum { SGD_TILE_USERS = 1 << 10, SGD_TILE_MOVIES = 1 << 18 };
+static inline uint32_t sgd_entry(int32_t user, int32_t movie, int half_stars) {
+    return (uint32_t)user << 22 | (uint32_t)movie << 4 | (uint32_t)half_stars;
+}
+static inline int32_t sgd_entry_user(uint32_t entry) {
+    return (int32_t)(entry >> 22);
 }
 static inline int32_t sgd_entry_movie(uint32_t entry) {
-    return (int32_t)(entry >> 5);
-}
-static inline int sgd_entry_last(uint32_t entry) {
-    return (int)(entry >> 4 & 1);
+    return (int32_t)(entry >> 4 & (SGD_TILE_MOVIES - 1));
 }
 static inline int sgd_entry_value(uint32_t entry) {
     return (int)(entry & 15);
 }
 
-/* A piece of a block: the ratings of some of its users. Stream 0's entries lie at entry_begin, stream 1's
- * after them; their runs' user rows likewise at run_begin. The last entry of a stream ends a run. Stream 0 is empty
- * only if stream 1 is. */
+/* A piece of a block: the ratings of up to SGD_TILE_USERS neighbouring user rows. */
 struct sgd_tile {
-    int64_t entry_begin, run_begin;
-    int32_t n_entries[SGD_STREAMS], n_runs[SGD_STREAMS];
+    int64_t entry_begin;
+    int32_t n_entries, user_begin, movie_begin;
 };
 
 struct sgd_epoch_args {
@@ -63,7 +58,6 @@ struct sgd_epoch_args {
     const int32_t *tile_order;    /* (n_tiles,) within each block's range a permutation of it */
     const struct sgd_tile *tiles; /* (n_tiles,) */
     const uint32_t *entries;      /* (n_ratings + SGD_AHEAD,), the rest 0 */
-    const int32_t *run_users;     /* (n_runs + SGD_AHEAD,) user rows, the rest 0 */
     int stride;                   /* floats a row, a multiple of SGD_LANES */
     float *users, *movies;        /* (rows, stride), aligned to 64 bytes */
     const float *value;           /* (SGD_VALUES,) stars minus mean by half stars */

@@ -20,7 +20,6 @@ struct sgd_grid {
     int64_t *block_tiles;            /* (n_blocks + 1,) */
     struct sgd_tile *tiles;          /* (n_tiles,) by block */
     uint32_t *entries;               /* (n_ratings + SGD_AHEAD,) by tile */
-    int32_t *run_users;              /* (n_runs + SGD_AHEAD,) by tile */
     int32_t *block_order;            /* (n_blocks,) by sgd_grid_shuffle */
     int32_t *tile_order;             /* (n_tiles,) by sgd_grid_shuffle */
 };

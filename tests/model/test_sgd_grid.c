@@ -1,33 +1,28 @@
-/* The grid: every rating once, bands balanced and disjoint, streams of distinct users, orders that are permutations. */
+/* The grid: every rating once, bands balanced and disjoint, neighbouring entries of different users, orders that are
+ * permutations. */
 #include "tests/test.h"
 
 #include "model/sgd_grid.h"
 #include "tests/data/random_ratings.h"
 
-/* Checks one tile and ticks off its ratings in `seen`. */
-static void check_tile(const struct sgd_grid *grid, const struct ratings *ratings, const struct sgd_tile *tile,
-                       uint8_t *seen, int32_t *user_tile, int32_t stamp) {
-    int64_t entry = tile->entry_begin, run = tile->run_begin;
-    CHECK(tile->n_entries[0] > 0 || tile->n_entries[1] == 0);
-    for (int stream = 0; stream < SGD_STREAMS; stream++) {
-        int32_t runs = 0, row = -1;
-        for (int32_t i = 0; i < tile->n_entries[stream]; i++, entry++) {
-            row = grid->run_users[run + runs];
-            int32_t user = grid->row_users[row], movie = grid->row_movies[sgd_entry_movie(grid->entries[entry])];
-            int64_t at = ratings->user_offsets[user];
-            while (at < ratings->user_offsets[user + 1] && ratings->user_movies[at] != movie) at++;
-            CHECK(at < ratings->user_offsets[user + 1]);
-            CHECK_INT(seen[at], 0);
-            seen[at] = 1;
-            CHECK_INT(sgd_entry_value(grid->entries[entry]), ratings->user_ratings[at]);
-            if (!sgd_entry_last(grid->entries[entry])) continue;
-            CHECK(user_tile[row] != stamp); /* a user has one run a tile, in one stream */
-            user_tile[row] = stamp;
-            runs++;
-        }
-        CHECK_INT(runs, tile->n_runs[stream]);
-        run += runs;
+/* Checks one tile and ticks off its ratings in `seen`; returns how many entries have the user of the one before. */
+static int32_t check_tile(const struct sgd_grid *grid, const struct ratings *ratings, const struct sgd_tile *tile,
+                          uint8_t *seen) {
+    int32_t repeats = 0, before = -1;
+    for (int32_t i = 0; i < tile->n_entries; i++) {
+        uint32_t entry = grid->entries[tile->entry_begin + i];
+        int32_t user = grid->row_users[tile->user_begin + sgd_entry_user(entry)];
+        int32_t movie = grid->row_movies[tile->movie_begin + sgd_entry_movie(entry)];
+        int64_t at = ratings->user_offsets[user];
+        while (at < ratings->user_offsets[user + 1] && ratings->user_movies[at] != movie) at++;
+        CHECK(at < ratings->user_offsets[user + 1]);
+        CHECK_INT(seen[at], 0);
+        seen[at] = 1;
+        CHECK_INT(sgd_entry_value(entry), ratings->user_ratings[at]);
+        repeats += user == before;
+        before = user;
     }
+    return repeats;
 }
 
 /* Each user row belongs to the blocks of one user band, each movie row to those of one movie band. */
@@ -35,15 +30,13 @@ static void check_bands(const struct sgd_grid *grid, int32_t *user_band, int32_t
     for (int32_t b = 0; b < grid->n_user_bands * grid->n_movie_bands; b++)
         for (int64_t t = grid->block_tiles[b]; t < grid->block_tiles[b + 1]; t++) {
             const struct sgd_tile *tile = &grid->tiles[t];
-            for (int64_t r = 0; r < tile->n_runs[0] + tile->n_runs[1]; r++) {
-                int32_t *band = &user_band[grid->run_users[tile->run_begin + r]];
-                CHECK(*band == -1 || *band == b / grid->n_movie_bands);
-                *band = b / grid->n_movie_bands;
-            }
-            for (int64_t e = 0; e < tile->n_entries[0] + tile->n_entries[1]; e++) {
-                int32_t *band = &movie_band[sgd_entry_movie(grid->entries[tile->entry_begin + e])];
-                CHECK(*band == -1 || *band == b % grid->n_movie_bands);
-                *band = b % grid->n_movie_bands;
+            for (int64_t e = tile->entry_begin; e < tile->entry_begin + tile->n_entries; e++) {
+                int32_t *user = &user_band[tile->user_begin + sgd_entry_user(grid->entries[e])];
+                int32_t *movie = &movie_band[tile->movie_begin + sgd_entry_movie(grid->entries[e])];
+                CHECK(*user == -1 || *user == b / grid->n_movie_bands);
+                CHECK(*movie == -1 || *movie == b % grid->n_movie_bands);
+                *user = b / grid->n_movie_bands;
+                *movie = b % grid->n_movie_bands;
             }
         }
 }
@@ -81,15 +74,17 @@ static void check_grid(int32_t n_users, int32_t n_movies, uint32_t percent, int 
     reel_error err;
     REQUIRE_OK(sgd_grid_build(ctx, &ratings, bands, 9, &grid, &err), err);
     uint8_t *seen = calloc((size_t)ratings.n_ratings + 1, 1);
-    int32_t *user_tile = minus_ones(n_users), *user_band = minus_ones(n_users), *movie_band = minus_ones(n_movies);
+    int32_t *user_band = minus_ones(n_users), *movie_band = minus_ones(n_movies);
+    int64_t repeats = 0;
     for (int32_t b = 0; b < bands * bands; b++) {
         int64_t n = 0;
         for (int64_t t = grid.block_tiles[b]; t < grid.block_tiles[b + 1]; t++) {
-            check_tile(&grid, &ratings, &grid.tiles[t], seen, user_tile, (int32_t)t);
-            n += grid.tiles[t].n_entries[0] + grid.tiles[t].n_entries[1];
+            repeats += check_tile(&grid, &ratings, &grid.tiles[t], seen);
+            n += grid.tiles[t].n_entries;
         }
         if (balanced) CHECK_NEAR((double)n * bands * bands / (double)ratings.n_ratings, 1, 0.15);
     }
+    if (balanced) CHECK(repeats < ratings.n_ratings / 100);
     for (int64_t i = 0; i < ratings.n_ratings; i++) CHECK(seen[i]);
     check_bands(&grid, user_band, movie_band);
     for (int32_t u = 0; u < n_users; u++) {
@@ -100,7 +95,6 @@ static void check_grid(int32_t n_users, int32_t n_movies, uint32_t percent, int 
     for (int32_t row = 0; row < grid.n_movie_rows; row++) CHECK_INT(grid.movie_rows[grid.row_movies[row]], row);
     for (int epoch = 0; epoch < 4; epoch++) check_order(&grid, epoch);
     free(seen);
-    free(user_tile);
     free(user_band);
     free(movie_band);
     sgd_grid_free(&grid);

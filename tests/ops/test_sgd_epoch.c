@@ -94,7 +94,6 @@ static struct sgd_epoch_args args_of(const struct state *s) {
                                    .tile_order = s->grid.tile_order,
                                    .tiles = s->grid.tiles,
                                    .entries = s->grid.entries,
-                                   .run_users = s->grid.run_users,
                                    .stride = s->stride,
                                    .users = s->users,
                                    .movies = s->movies,
@@ -151,8 +150,8 @@ static void test_bits_fixed_shapes(void) {
     static const int factors[] = {1, 7, 14, 15, 16, 30, 100, 128, 200};
     for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++) {
         check_bits(&(struct problem){67, 43, 40, factors[i], 3, 5});
-        check_bits(&(struct problem){5, 300, 90, factors[i], 2, 6}); /* few long runs */
-        check_bits(&(struct problem){300, 2, 60, factors[i], 4, 7}); /* both streams on the same movie */
+        check_bits(&(struct problem){5, 300, 90, factors[i], 2, 6}); /* few users, many ratings each */
+        check_bits(&(struct problem){300, 2, 60, factors[i], 4, 7}); /* neighbouring visits of the same movie */
     }
     check_bits(&(struct problem){10, 10, 0, 8, 2, 8}); /* no ratings */
     check_bits(&(struct problem){1, 1, 100, 8, 1, 9}); /* one rating */
@@ -183,10 +182,8 @@ struct plain {
     double squared;
 };
 
-static void plain_visit(struct plain *plain, const struct state *s, int32_t user, uint32_t entry) {
-    double *p = plain->users + (ptrdiff_t)user * s->stride;
-    double *q = plain->movies + (ptrdiff_t)sgd_entry_movie(entry) * s->stride;
-    double error = (double)s->value[sgd_entry_value(entry)];
+static void plain_visit(struct plain *plain, const struct state *s, double *p, double *q, int value) {
+    double error = (double)s->value[value];
     for (int l = 0; l < s->stride; l++) error -= p[l] * q[l];
     for (int l = 0; l < s->stride; l++) {
         double old = p[l];
@@ -197,15 +194,12 @@ static void plain_visit(struct plain *plain, const struct state *s, int32_t user
 }
 
 static void plain_tile(struct plain *plain, const struct state *s, const struct sgd_tile *tile) {
-    const int32_t *user[2] = {s->grid.run_users + tile->run_begin,
-                              s->grid.run_users + tile->run_begin + tile->n_runs[0]};
-    for (int32_t i = 0; i < tile->n_entries[0] || i < tile->n_entries[1]; i++)
-        for (int stream = 0; stream < 2; stream++) {
-            if (i >= tile->n_entries[stream]) continue;
-            uint32_t entry = s->grid.entries[tile->entry_begin + (stream ? tile->n_entries[0] : 0) + i];
-            plain_visit(plain, s, *user[stream], entry);
-            user[stream] += sgd_entry_last(entry);
-        }
+    for (int64_t e = tile->entry_begin; e < tile->entry_begin + tile->n_entries; e++) {
+        uint32_t entry = s->grid.entries[e];
+        plain_visit(plain, s, plain->users + (ptrdiff_t)(tile->user_begin + sgd_entry_user(entry)) * s->stride,
+                    plain->movies + (ptrdiff_t)(tile->movie_begin + sgd_entry_movie(entry)) * s->stride,
+                    sgd_entry_value(entry));
+    }
 }
 
 static double worst_difference(const float *a, const double *b, size_t n) {
