@@ -415,7 +415,7 @@ static void group_effects_match(void) {
         float *expected[4], *found[4];
         for (int64_t i = 0; i < p.n; i++) positions[i] = (int32_t)i;
         for (int64_t i = p.n - 1; i > 0; i--) {
-            int64_t j = draw(70, i) % (uint32_t)(i + 1);
+            int64_t j = draw(70, i) % (i + 1);
             int32_t swap = positions[i];
             positions[i] = positions[j];
             positions[j] = swap;
