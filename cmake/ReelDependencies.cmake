@@ -1,6 +1,6 @@
-# What the library links: jansson, xxHash, OpenBLAS; LAPACKE where OpenBLAS or a library of its own has it;
-# libzip where it is found (ZIP import); with REEL_SERVE libmicrohttpd and SQLite. CMAKE_PREFIX_PATH may point at
-# a folder of static copies; pkg-config, where present, gives further hints.
+# What the library links: jansson, xxHash, OpenBLAS with LAPACK inside; libzip where it is found (ZIP import); with
+# REEL_SERVE libmicrohttpd and SQLite. CMAKE_PREFIX_PATH may point at a folder of static copies; pkg-config, where
+# present, gives further hints.
 #
 # Each dependency becomes an interface target reel_<name> and a row in REEL_LINK_NAMES, from which the pkg-config
 # file and the CMake package are written (the interface targets themselves are never exported).
@@ -86,24 +86,6 @@ if(NOT REEL_OPENBLAS_LINKS OR NOT (REEL_OPENBLAS_HAS_LAPACK OR REEL_OPENBLAS_NEE
     "that links (Debian: apt-get install libopenblas-dev)")
 endif()
 
-# LAPACKE: inside OpenBLAS (as its own build makes it), beside it (as Debian packs it), or absent.
-find_path(REEL_LAPACKE_INCLUDE lapacke.h HINTS ${REEL_OPENBLAS_INCLUDE} PATH_SUFFIXES openblas lapacke)
-mark_as_advanced(REEL_LAPACKE_INCLUDE)
-set(REEL_WITH_LAPACKE 0)
-if(REEL_LAPACKE_INCLUDE)
-  list(APPEND CMAKE_REQUIRED_INCLUDES ${REEL_LAPACKE_INCLUDE})
-  check_symbol_exists(LAPACKE_dsyevd lapacke.h REEL_OPENBLAS_HAS_LAPACKE)
-  if(REEL_OPENBLAS_HAS_LAPACKE)
-    set(REEL_WITH_LAPACKE 1)
-    target_include_directories(reel_dependencies SYSTEM INTERFACE ${REEL_LAPACKE_INCLUDE})
-  else()
-    reel_find(lapacke lapacke lapacke.h lapacke)
-    if(REEL_LAPACKE_FOUND)
-      set(REEL_WITH_LAPACKE 1)
-      reel_use(lapacke)
-    endif()
-  endif()
-endif()
 reel_use(openblas)
 if(REEL_OPENBLAS_NEEDS_GFORTRAN)
   target_link_libraries(reel_dependencies INTERFACE gfortran)
@@ -132,4 +114,4 @@ if(REEL_WITH_CUDA)
 endif()
 target_link_libraries(reel_dependencies INTERFACE Threads::Threads m)
 list(APPEND REEL_LINK_NAMES pthread m)
-message(STATUS "Reel: ZIP import ${REEL_WITH_ZIP}, LAPACKE ${REEL_WITH_LAPACKE}, HTTP service ${REEL_SERVE}")
+message(STATUS "Reel: ZIP import ${REEL_WITH_ZIP}, HTTP service ${REEL_SERVE}")

@@ -39,7 +39,6 @@ LIBRARIES = {
     "sqlite3.h": {"src/store"},
     "microhttpd.h": {"src/serve"},
     "cblas.h": {"src/core", "src/model", "src/eval", "kernels/cpu"},
-    "lapacke.h": {"src/model", "src/eval", "kernels/cpu"},
 }
 CUDA_HEADER = re.compile(r"^(cuda|cublas|cusolver|curand|cub/|thrust/|cooperative_groups|mma)")
 INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]*([<\"])([^>\"]+)[>\"]", re.M)

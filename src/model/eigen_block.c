@@ -1,10 +1,10 @@
 #include "model/eigen_block.h"
 
-#include <lapacke.h>
 #include <math.h>
 #include <string.h>
 
 #include "core/error.h"
+#include "core/lapack.h"
 #include "core/mem.h"
 #include "kernels/common/normal.h"
 
@@ -14,10 +14,7 @@ reel_status eigen_dense(double *a, int n, double *values, double *vectors, reel_
     reel_status status = REEL_OK;
     double *ascending = NULL;
     TRY(MEM_RAW(&ascending, n, err));
-    if (LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'L', n, a, n, ascending) != 0) {
-        status = error_set(err, REEL_NUMERIC, "the projected eigenproblem of size %d did not converge", n);
-        goto cleanup;
-    }
+    TRY(lapack_eigen_symmetric(n, a, ascending, err));
     for (int j = 0; j < n; j++) {
         values[j] = ascending[n - 1 - j];
         for (int i = 0; i < n; i++)

@@ -1,12 +1,12 @@
 #include "model/kmeans.h"
 
-#include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/spectral_ops.h"
 #include "core/error.h"
+#include "core/lapack.h"
 #include "core/mem.h"
 #include "kernels/common/philox.h"
 
@@ -206,13 +206,12 @@ cleanup:
 
 reel_status cluster_qr(const double *points, int64_t n, int k, int32_t *labels, double *centers, reel_error *err) {
     int64_t pivots[64], counts[64] = {0};
-    double chosen[64 * 64], u[64 * 64], vt[64 * 64], sigma[64], work[64], rotation[64 * 64];
+    double chosen[64 * 64], u[64 * 64], vt[64 * 64], sigma[64], rotation[64 * 64];
     TRY_RETURN(pick_pivots(points, n, k, pivots, err));
     /* chosen = points[pivots]^T; its polar factor turns the embedding so that clusters lie along the axes */
     for (int p = 0; p < k; p++)
         for (int f = 0; f < k; f++) chosen[f * k + p] = points[pivots[p] * k + f];
-    if (LAPACKE_dgesvd(LAPACK_ROW_MAJOR, 'A', 'A', k, k, chosen, k, sigma, u, k, vt, k, work) != 0)
-        return error_set(err, REEL_NUMERIC, "the singular value decomposition of the pivots did not converge");
+    TRY_RETURN(lapack_svd(k, chosen, u, sigma, vt, err));
     for (int i = 0; i < k; i++)
         for (int j = 0; j < k; j++) {
             rotation[i * k + j] = 0;

@@ -176,8 +176,9 @@ static void test_kill_at_random_moments(void) {
         CHECK(round != UINT32_MAX && round >= newest);
         newest = round;
     }
-    /* Between linkat and rename a name of its own is there for some microseconds; all else leaves none. */
-    CHECK(entries_in_folder() <= 2);
+    /* Between linkat and rename a name of its own is there for some microseconds (more under a sanitizer, so that a
+     * few kills may hit them); all else leaves none. */
+    CHECK(entries_in_folder() <= 1 + KILLS / 5);
     CHECK(newest > 0);
 }
 
