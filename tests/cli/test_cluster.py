@@ -164,7 +164,7 @@ def test_reports(tmp_path):
 def test_bad_requests(tmp_path, args, words):
     dataset = tmp_path / "data.reel"
     reel("import", EMBEDDED, "-o", dataset, "--quiet")
-    done = reel("cluster", dataset, *args, status=2)
+    done = reel("cluster", dataset, "--device", "cpu", *args, status=2)
     assert words in done.stderr and done.stderr.count("\n") == 1
 
 

@@ -45,17 +45,22 @@ def kill_often(final, command):
     must(*command)
     seconds = time.monotonic() - started
     seen.append(final.read_bytes())
-    kills = 0
-    for _ in range(KILLS):
+    kills, horizon = 0, 1.1 * seconds
+    for _ in range(20 * KILLS):
         final.write_bytes(old)
         process = subprocess.Popen([REEL, *map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0, 1.1 * seconds))
+        time.sleep(rng.uniform(0, horizon))
         process.kill()
-        kills += process.wait() == -9
+        killed = process.wait() == -9
+        kills += killed
+        # a machine that became faster or slower since the first run must not make most kills come too late or early
+        horizon *= 1.02 if killed else 0.9
         must("verify", final)
         content = final.read_bytes()
         assert content in seen, "neither the old file nor the new one"
-    assert kills > KILLS // 4, f"only {kills} of {KILLS} runs were still going when they were killed"
+        if kills == KILLS:
+            break
+    assert kills == KILLS, f"only {kills} of {20 * KILLS} runs were still going when they were killed"
     # Unnamed temporary files vanish with the process; in the microseconds between naming and renaming one, or on
     # a file system without unnamed files, it may stay behind under a name of its own.
     left = [name for name in os.listdir(final.parent) if name != final.name]
