@@ -59,6 +59,7 @@ cleanup:
 
 void reel_context_free(reel_context *ctx) {
     if (!ctx) return;
+    registry_close(ctx->cpu);
     registry_close(ctx->backend);
     progress_display_free(ctx->display);
     thread_pool_free(ctx->pool);
@@ -78,7 +79,7 @@ int reel_context_threads(const reel_context *ctx) {
 }
 
 const char *reel_context_backend(const reel_context *ctx) {
-    return ctx->backend ? ctx->backend->ops->name : "cpu";
+    return ctx->backend && !ctx->cpu ? ctx->backend->ops->name : "cpu";
 }
 
 reel_status context_check(const reel_context *ctx, reel_error *err) {
@@ -117,6 +118,16 @@ reel_status context_backend(reel_context *ctx, struct backend **out, reel_error 
         if (notice) context_log(ctx, REEL_LOG_WARNING, "%s", notice);
     }
     *out = ctx->backend;
+    return REEL_OK;
+}
+
+reel_status context_fall_back(reel_context *ctx, const char *work, struct backend **backend, reel_error *err) {
+    const char *name = (*backend)->ops->name;
+    if (strcmp(ctx->device, "auto") != 0)
+        return error_set(err, REEL_UNSUPPORTED, "the %s backend does not offer %s (use --device cpu)", name, work);
+    if (!ctx->cpu) TRY_RETURN(cpu_backend_open(ctx->pool, &ctx->cpu, err));
+    context_log(ctx, REEL_LOG_WARNING, "the %s backend does not offer %s; working on the CPU", name, work);
+    *backend = ctx->cpu;
     return REEL_OK;
 }
 

@@ -14,6 +14,7 @@ struct reel_context {
     char device[32];
     struct thread_pool *pool;
     struct backend *backend;          /* opened by the first context_backend() call; see backend/registry.h */
+    struct backend *cpu;              /* opened by context_fall_back(), else NULL */
     struct progress_display *display; /* own display when options.progress is NULL; may be NULL */
     atomic_int cancelled;
 };
@@ -28,6 +29,9 @@ void context_progress(const reel_context *ctx, const char *stage, const char *un
 /* The backend of this context, opened on first use ("auto" falls back to the CPU with one line of
  * notice). */
 reel_status context_backend(reel_context *ctx, struct backend **out, reel_error *err);
+/* For work ("svd") that *backend has no operators for: under "auto" *backend becomes a CPU backend of this context,
+ * with one line of notice; where the device was asked for by name, UNSUPPORTED. */
+reel_status context_fall_back(reel_context *ctx, const char *work, struct backend **backend, reel_error *err);
 
 /* Seconds on a monotonic clock. */
 double clock_seconds(void);

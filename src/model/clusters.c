@@ -298,11 +298,8 @@ reel_status reel_cluster(reel_context *ctx, const reel_dataset *dataset, const r
     *out = NULL;
     TRY(check_options(options, err));
     TRY(context_backend(ctx, &run.backend, err));
-    if (!run.backend->ops->affinity_apply || !run.backend->ops->uses_host_memory) {
-        status = error_set(err, REEL_UNSUPPORTED, "the %s backend does not offer clustering (use --device cpu)",
-                           run.backend->ops->name);
-        goto cleanup;
-    }
+    if (!run.backend->ops->affinity_apply || !run.backend->ops->uses_host_memory)
+        TRY(context_fall_back(ctx, "clustering", &run.backend, err));
     double start = clock_seconds();
     TRY(profile_matrix_new(dataset, options, &run.matrix, err));
     run.report.profile_seconds = clock_seconds() - start;

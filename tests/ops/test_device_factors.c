@@ -484,6 +484,37 @@ static void add_vectors_matches(void) {
         }
 }
 
+/* ---- work without a kernel ---- */
+
+static void ignore_log(void *user_data, reel_log_level level, const char *message) {
+    (void)level;
+    (*(int *)user_data)++;
+    CHECK(strlen(message) > 0);
+}
+
+static void work_without_a_kernel_falls_back_under_auto_alone(void) {
+    const char *const names[] = {"auto", "cpu"};
+    for (int i = 0; i < 2; i++) {
+        reel_context_options options;
+        reel_context *ctx;
+        reel_error err;
+        struct backend *backend;
+        int notices = 0;
+        reel_context_options_default(&options);
+        options.device = names[i];
+        options.log = ignore_log;
+        options.user_data = &notices;
+        REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
+        REQUIRE_OK(context_backend(ctx, &backend, &err), err);
+        int before = notices;
+        CHECK_INT(context_fall_back(ctx, "this", &backend, &err), i ? REEL_UNSUPPORTED : REEL_OK);
+        CHECK_STR(backend->ops->name, "cpu");
+        CHECK_STR(reel_context_backend(ctx), "cpu");
+        CHECK_INT(notices - before, 1 - i);
+        reel_context_free(ctx);
+    }
+}
+
 /* ---- the rows ---- */
 
 static const struct {
@@ -508,6 +539,7 @@ int main(void) {
     reel_error err;
     if (seed_text) seed = strtoull(seed_text, NULL, 10);
     printf("REEL_TEST_SEED=%llu\n", (unsigned long long)seed);
+    RUN(work_without_a_kernel_falls_back_under_auto_alone);
     reel_context_options_default(&options);
     options.device = "cpu";
     options.threads = 2;
