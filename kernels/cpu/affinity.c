@@ -1,5 +1,6 @@
 /* The spectral operators on the CPU. Work is cut into pieces of fixed size whose sums are added in order. */
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "core/doctor.h"
@@ -223,27 +224,23 @@ struct kmeans_job {
     double inertia[PIECES];
 };
 
-static void kmeans_task(void *arg, int64_t piece, int worker) {
-    (void)worker;
-    struct kmeans_job *job = arg;
+/* Points begin..end-1; d is a constant in the copies below, so that the loops over it unroll. */
+static inline __attribute__((always_inline)) void assign_points(struct kmeans_job *job, int64_t piece, int64_t begin,
+                                                                int64_t end, const int d) {
     const struct kmeans_assign_args *args = job->args;
-    const int d = args->d, k = args->k;
+    const int k = args->k;
     double *sums = job->sums + piece * k * d, inertia = 0;
     int64_t *counts = job->counts + piece * k;
-    for (int64_t i = part_begin(args->n, PIECES, piece); i < part_begin(args->n, PIECES, piece + 1); i++) {
+    for (int64_t i = begin; i < end; i++) {
         const double *point = args->points + i * d;
         double best = INFINITY;
         int label = 0;
         for (int c = 0; c < k; c++) {
+            const double *center = args->centers + (ptrdiff_t)c * d;
             double distance = 0;
-            for (int f = 0; f < d; f++) {
-                double difference = point[f] - args->centers[c * d + f];
-                distance += difference * difference;
-            }
-            if (distance < best) {
-                best = distance;
-                label = c;
-            }
+            for (int f = 0; f < d; f++) distance += (point[f] - center[f]) * (point[f] - center[f]);
+            label = distance < best ? c : label;
+            best = distance < best ? distance : best;
         }
         args->labels[i] = label;
         counts[label]++;
@@ -251,6 +248,28 @@ static void kmeans_task(void *arg, int64_t piece, int worker) {
         inertia += best;
     }
     job->inertia[piece] = inertia;
+}
+
+static void kmeans_task(void *arg, int64_t piece, int worker) {
+    (void)worker;
+    struct kmeans_job *job = arg;
+    int64_t begin = part_begin(job->args->n, PIECES, piece), end = part_begin(job->args->n, PIECES, piece + 1);
+    switch (job->args->d) {
+    case 2:
+        assign_points(job, piece, begin, end, 2);
+        break;
+    case 3:
+        assign_points(job, piece, begin, end, 3);
+        break;
+    case 4:
+        assign_points(job, piece, begin, end, 4);
+        break;
+    case 8:
+        assign_points(job, piece, begin, end, 8);
+        break;
+    default:
+        assign_points(job, piece, begin, end, job->args->d);
+    }
 }
 
 reel_status cpu_kmeans_assign(struct backend *backend, const struct kmeans_assign_args *args, reel_error *err) {

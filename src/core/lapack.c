@@ -27,7 +27,16 @@ static void transpose(int n, double *a) {
         }
 }
 
+/* OpenBLAS's own threads cost more than they save on matrices of this size, and would make the bits depend on the
+ * machine's core count. Other LAPACK libraries lack the function. */
+extern void openblas_set_num_threads(int threads) __attribute__((weak));
+
+static void keep_to_one_thread(void) {
+    if (openblas_set_num_threads) openblas_set_num_threads(1);
+}
+
 reel_status lapack_eigen_symmetric(int n, double *a, double *values, reel_error *err) {
+    keep_to_one_thread();
     reel_status status = REEL_OK;
     double *work = NULL, work_size;
     int *integers = NULL, integers_size, ask = -1, info = 0;
@@ -50,6 +59,7 @@ cleanup:
 
 /* Column-major LAPACK sees a^T = v sigma u^T: its first factor, read by rows, is vt, and its second one u. */
 reel_status lapack_svd(int n, double *a, double *u, double *sigma, double *vt, reel_error *err) {
+    keep_to_one_thread();
     reel_status status = REEL_OK;
     double *work = NULL, work_size;
     int ask = -1, info = 0;

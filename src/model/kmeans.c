@@ -93,7 +93,7 @@ static void refill_empty(const double *points, int64_t n, int d, int k, const in
 }
 
 static reel_status lloyd(reel_context *ctx, struct backend *backend, const double *points, int64_t n, int d, int k,
-                         int32_t *labels, double *centers, double *inertia, reel_error *err) {
+                         double tolerance, int32_t *labels, double *centers, double *inertia, reel_error *err) {
     double next[64 * 64];
     int64_t counts[64];
     struct kmeans_assign_args args = {.n = n,
@@ -114,9 +114,23 @@ static reel_status lloyd(reel_context *ctx, struct backend *backend, const doubl
         double moved = 0;
         for (int i = 0; i < k * d; i++) moved += (next[i] - centers[i]) * (next[i] - centers[i]);
         memcpy(centers, next, sizeof(double) * (size_t)(k * d));
-        if (moved == 0) break; /* to the end: a start then depends on its seeds alone */
+        if (moved <= tolerance) break;
     }
     return backend->ops->kmeans_assign(backend, &args, err);
+}
+
+/* Squared movement of 1e-6 of the columns' mean variance: starts are compared when they have all but settled. */
+static double settled(const double *points, int64_t n, int d) {
+    double total = 0;
+    for (int f = 0; f < d; f++) {
+        double sum = 0, squares = 0;
+        for (int64_t i = 0; i < n; i++) {
+            sum += points[i * d + f];
+            squares += points[i * d + f] * points[i * d + f];
+        }
+        total += fmax(0, squares / (double)n - sum / (double)n * (sum / (double)n));
+    }
+    return 1e-6 * total / d;
 }
 
 struct order {
@@ -152,18 +166,20 @@ static void renumber(int64_t n, int d, int k, int32_t *labels, double *centers) 
 reel_status kmeans(reel_context *ctx, struct backend *backend, const double *points, int64_t n, int d, int k,
                    uint64_t seed, int32_t *labels, double *centers, reel_error *err) {
     reel_status status = REEL_OK;
-    double *nearest = NULL, trial[64 * 64], best = INFINITY, inertia = 0;
+    double *nearest = NULL, trial[64 * 64], best = INFINITY, inertia = 0, tolerance = settled(points, n, d);
     int32_t *trial_labels = NULL;
     TRY(MEM_RAW(&nearest, n, err));
     TRY(MEM_RAW(&trial_labels, n, err));
     for (int start = 0; start < STARTS; start++) {
         TRY(seed_centers(points, n, d, k, seed, start, nearest, trial, err));
-        TRY(lloyd(ctx, backend, points, n, d, k, trial_labels, trial, &inertia, err));
+        TRY(lloyd(ctx, backend, points, n, d, k, tolerance, trial_labels, trial, &inertia, err));
         if (inertia >= best) continue;
         best = inertia;
         memcpy(labels, trial_labels, sizeof *labels * (size_t)n);
         memcpy(centers, trial, sizeof(double) * (size_t)(k * d));
     }
+    /* the winner runs to the end */
+    TRY(lloyd(ctx, backend, points, n, d, k, 0, labels, centers, &inertia, err));
     renumber(n, d, k, labels, centers);
 cleanup:
     mem_free(trial_labels);
