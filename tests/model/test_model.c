@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "backend/backend_ops.h"
 #include "planted.h"
 
 static const char *const names[] = {"mean", "bias", "svd"};
@@ -303,6 +304,35 @@ static void test_errors(void) {
     reel_context_free(ctx);
 }
 
+static void close_nothing(struct backend *backend) {
+    (void)backend;
+}
+
+/* A device without sgd_epoch: the CPU does it if the device was our choice, else an error says so. */
+static void test_other_device(void) {
+    static const struct backend_ops ops = {.name = "toaster", .close = close_nothing};
+    struct backend toaster = {.ops = &ops};
+    reel_context *ctx = context_of(2), *plain = context_of(2);
+    struct planted p = planted_new(ctx, 100, 60, 50, 0.5f, 14);
+    struct fit_output output, expected_output;
+    reel_error err;
+    reel_status status;
+    ctx->backend = &toaster;
+    reel_model *model = fit(ctx, &p, "svd", &output), *expected = fit(plain, &p, "svd", &expected_output);
+    CHECK(output.epochs[25].train_rmse == expected_output.epochs[25].train_rmse);
+    strcpy(ctx->device, "toaster");
+    fit_output_free(&output);
+    CHECK(planted_fit(ctx, &p, "svd", NULL, 0, &output, &status, &err) == NULL);
+    CHECK_INT(status, REEL_UNSUPPORTED);
+    CHECK_STR(err.message, "the toaster backend does not offer svd (use --device cpu)");
+    fit_output_free(&expected_output);
+    reel_model_free(model);
+    reel_model_free(expected);
+    planted_free(&p);
+    reel_context_free(ctx);
+    reel_context_free(plain);
+}
+
 /* Early stopping returns the best epoch's factors. */
 static void test_early_stopping(void) {
     reel_context *ctx = context_of(2);
@@ -344,6 +374,7 @@ int main(void) {
     RUN(test_few_ratings);
     RUN(test_corrupt);
     RUN(test_errors);
+    RUN(test_other_device);
     RUN(test_early_stopping);
     char path[64];
     snprintf(path, sizeof path, "%s/model.reel", folder);
