@@ -72,7 +72,7 @@ void tree_pass_free(struct tree_pass *pass) {
 
 static inline int32_t gradient_of(enum tree_gradient gradient, int32_t residual, int32_t low, int32_t high) {
     if (gradient == TREE_IDENTITY) return residual;
-    if (gradient == TREE_SIGN) return residual > 0 ? high : low;
+    if (gradient == TREE_SIGN) return residual >= 0 ? high : low;
     return residual < low ? low : residual > high ? high : residual;
 }
 

@@ -15,7 +15,7 @@ enum { TREE_ONE = 1 << 26, TREE_DEPTH_MAX = 8, TREE_LEAVES_MAX = 1 << TREE_DEPTH
 /* Two words that are added together: one 16-byte load, add and store. */
 typedef int64_t tree_sum __attribute__((vector_size(16))); /* {sum of gradients, number of ratings} */
 
-/* gradient(residual): itself; high above 0, else low; clamped to low .. high. */
+/* gradient(residual): itself; high from 0 up, low below; clamped to low .. high. */
 enum tree_gradient { TREE_IDENTITY, TREE_SIGN, TREE_CLAMP };
 
 struct tree_rows {

@@ -40,7 +40,14 @@ def features(rows, means_of):
     return np.column_stack([column.to_numpy(float) for column in columns])
 
 
-LOSSES = {"squared": {"loss": "squared_error"}}
+LOSSES = {
+    "squared": {"loss": "squared_error"},
+    "absolute": {"loss": "absolute_error"},
+    "huber": {"loss": "huber"},
+    "quantile": {"loss": "quantile", "alpha": 0.9},
+}
+# Of equal splits scikit-learn takes one at random; absolute, whose gradients are but +1 and -1, meets one in stage 98.
+TOLERANCE = {"absolute": 1e-5}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -52,10 +59,14 @@ def test_parity_with_scikit_learn(small, parts, tmp_path, loss):
     answer = reel_json("train", small, "-m", "gbdt", "--protocol", "seed-a", "--test", tmp_path / "test.csv", "-o",
                        tmp_path / "gbdt.reel", *params)
     assert (answer["n_ratings"], answer["n_test"]) == (len(train), len(test))
+    model = TensorFile(tmp_path / "gbdt.reel")
     theirs = ensemble.GradientBoostingRegressor(random_state=0, **LOSSES[loss])
     theirs.fit(features(train, everything), train.rating)
-    ours = np.array(TensorFile(tmp_path / "gbdt.reel")["train_loss"])
-    assert np.max(np.abs(ours / theirs.train_score_ - 1)) < 1e-6
+    worst = np.max(np.abs(np.array(model["train_loss"]) / theirs.train_score_ - 1))
+    print(f"largest relative difference of the training loss: {worst:.2g}")
+    assert worst < TOLERANCE.get(loss, 1e-6)
+    # Looser: two columns that cut the same rows apart share their credit as ties fall.
+    assert np.allclose(model["importances"], theirs.feature_importances_, atol=1e-3)
 
     expected = np.clip(theirs.predict(features(test, everything)), 0.5, 5)
     reel("predict", small, "--model", tmp_path / "gbdt.reel", "--pairs", tmp_path / "test.csv", "-o",
