@@ -44,6 +44,7 @@ const struct algorithm algorithm_svd = {
     .summary = "biased matrix factorization by stochastic gradient descent (Surprise's SVD)",
     .params = svd_params,
     .n_params = sizeof svd_params / sizeof svd_params[0],
+    .checkpoints = 1,
     .fit = svd_fit,
     .bind = svd_bind,
     .unbind = svd_unbind,

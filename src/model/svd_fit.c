@@ -8,6 +8,7 @@
 #include "core/mem.h"
 #include "kernels/common/normal.h"
 #include "model/baseline.h"
+#include "model/checkpoint.h"
 #include "model/dot.h"
 #include "model/measure.h"
 #include "model/sgd_grid.h"
@@ -261,6 +262,70 @@ static void restore_best(struct trainer *trainer) {
     trainer->best_movies = movies;
 }
 
+/* ---- checkpoints ---- */
+
+struct part {
+    const char *name;
+    float **rows;
+    int32_t n_rows;
+};
+
+/* What a checkpoint holds beside the best error and its epoch; returns how many parts. */
+static int parts_of(struct trainer *trainer, struct part parts[4]) {
+    int32_t n_users = trainer->grid.n_user_rows, n_movies = trainer->grid.n_movie_rows;
+    parts[0] = (struct part){"users", &trainer->users, n_users};
+    parts[1] = (struct part){"movies", &trainer->movies, n_movies};
+    parts[2] = (struct part){"best_users", &trainer->best_users, n_users};
+    parts[3] = (struct part){"best_movies", &trainer->best_movies, n_movies};
+    return trainer->patience ? 4 : 2;
+}
+
+static reel_status save_state(struct trainer *trainer, int epoch, reel_error *err) {
+    reel_status status = REEL_OK;
+    struct tensor_set *state = NULL;
+    struct part parts[4];
+    double *best;
+    int n = parts_of(trainer, parts);
+    TRY(tensor_set_new(&state, err));
+    for (int i = 0; i < n; i++) {
+        int64_t shape[2] = {(int64_t)parts[i].n_rows + 1, trainer->stride};
+        TRY(tensor_set_add_borrowed(state, parts[i].name, DTYPE_F32, 2, shape, *parts[i].rows, err));
+    }
+    TRY(tensor_set_add1(state, "best", DTYPE_F64, 2, (void **)&best, err));
+    best[0] = trainer->best_rmse;
+    best[1] = trainer->best_epoch;
+    TRY(checkpoint_write(trainer->ctx, trainer->input, "svd", epoch, state, err));
+cleanup:
+    tensor_set_free(state);
+    return status;
+}
+
+/* *done = epochs already walked. */
+static reel_status load_state(struct trainer *trainer, int64_t *done, reel_error *err) {
+    reel_status status = REEL_OK;
+    struct tensor_set *state = NULL;
+    const struct tensor *tensor;
+    struct part parts[4];
+    int n = parts_of(trainer, parts);
+    int64_t two = 2;
+    TRY(checkpoint_read(trainer->ctx, trainer->input, "svd", &state, done, err));
+    if (!state) return REEL_OK;
+    for (int i = 0; i < n; i++) {
+        int64_t shape[2] = {(int64_t)parts[i].n_rows + 1, trainer->stride};
+        TRY(tensor_set_require(state, parts[i].name, DTYPE_F32, 2, shape, &tensor, err));
+        if (!*parts[i].rows) TRY(mem_alloc((void **)parts[i].rows, tensor->bytes, 1, err));
+        memcpy(*parts[i].rows, tensor->data, tensor->bytes);
+    }
+    TRY(tensor_set_require(state, "best", DTYPE_F64, 1, &two, &tensor, err));
+    trainer->best_rmse = ((const double *)tensor->data)[0];
+    trainer->best_epoch = (int)((const double *)tensor->data)[1];
+cleanup:
+    tensor_set_free(state);
+    return status;
+}
+
+/* ---- the run ---- */
+
 static reel_status fail_diverged(const struct trainer *trainer, int epoch, reel_error *err) {
     return error_set(err, REEL_NUMERIC,
                      "svd diverged in epoch %d (the training error is not finite): lower learning_rate (%.10g)", epoch,
@@ -283,17 +348,20 @@ static reel_status one_epoch(struct trainer *trainer, int epoch, reel_error *err
 }
 
 static reel_status run_epochs(struct trainer *trainer, reel_error *err) {
-    int64_t n_ratings = trainer->input->ratings->n_ratings;
+    int64_t n_ratings = trainer->input->ratings->n_ratings, done;
     char stage[96];
     snprintf(stage, sizeof stage, "%.60ssvd", trainer->input->stage);
-    for (int epoch = 0; epoch <= trainer->epochs; epoch++) {
+    TRY_RETURN(load_state(trainer, &done, err));
+    for (int epoch = done ? (int)done + 1 : 0; epoch <= trainer->epochs; epoch++) {
         TRY_RETURN(one_epoch(trainer, epoch, err));
-        const reel_epoch *record = &trainer->output->epochs[epoch];
+        const reel_epoch *record = &trainer->output->epochs[trainer->output->n_epochs - 1];
         int stop = trainer->patience && epoch - trainer->best_epoch >= trainer->patience;
         double rmse = isnan(record->test_rmse) ? record->train_rmse : record->test_rmse;
         context_progress(trainer->ctx, stage, "ratings", epoch * n_ratings, trainer->epochs * n_ratings, "rmse", rmse,
                          stop || epoch == trainer->epochs);
         if (stop) break;
+        if (epoch && checkpoint_due(trainer->input, epoch, trainer->epochs))
+            TRY_RETURN(save_state(trainer, epoch, err));
     }
     restore_best(trainer);
     return REEL_OK;

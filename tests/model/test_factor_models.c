@@ -20,6 +20,8 @@ static const struct kind kinds[] = {
      {{"factors", "5"}, {"samples", "40"}, {"keep", "8"}, {"time", "1"}, {"implicit_sets", "1"}, {"flipped", "1"}},
      6,
      0.8},
+    {"svd", {{"factors", "5"}, {"epochs", "16"}, {"learning_rate", "0.03"}, {"early_stopping", "16"}}, 4, 0.8},
+    {"svd", {{"factors", "5"}, {"epochs", "24"}, {"learning_rate", "0.03"}}, 3, 0.8},
 };
 enum { N_KINDS = (int)(sizeof kinds / sizeof kinds[0]) };
 static char folder[] = "/tmp/reel-test-factors-XXXXXX";
