@@ -38,18 +38,19 @@ import sys
 n = sys.argv[1].upper()
 n = float(n[:-1]) * {'K': 1e3, 'M': 1e6}[n[-1]] if n[-1] in 'KM' else float(n)
 print(max(1000, round(138493 * n / 20000263)))" "$size")
-    time_row() { # NAME COMMAND...
-        local name=$1
-        shift
-        python3 bench/rows.py time "$name" "$threads" "twin ratings=$size users=$users" -- "$@" --threads "$threads"
+    time_row() { # NAME REPEATS COMMAND...
+        local name=$1 repeats=$2
+        shift 2
+        python3 bench/rows.py time "$name" "$threads" "twin ratings=$size users=$users" --repeat "$repeats" -- \
+            "$@" --threads "$threads"
     }
-    time_row scaling_gen $reel gen --like ml-20m --ratings "$size" --users "$users" -o "$work/csv"
+    time_row scaling_gen 1 $reel gen --like ml-20m --ratings "$size" --users "$users" -o "$work/csv"
     cat "$work/csv/ratings.csv" >/dev/null
-    time_row scaling_import $reel import "$work/csv" -o "$work/ratings.reel"
+    time_row scaling_import 3 $reel import "$work/csv" -o "$work/ratings.reel"
     rm -rf "$work/csv"
-    time_row scaling_explore $reel explore "$work/ratings.reel" --json
-    time_row scaling_svd $reel train "$work/ratings.reel" -m svd -p factors=100 -p epochs=20 -o "$work/svd.reel"
-    time_row scaling_cv5 $reel cv "$work/ratings.reel" -m svd
-    time_row scaling_top10 $reel recommend "$work/ratings.reel" --model "$work/svd.reel" --user 1 -n 10
+    time_row scaling_explore 3 $reel explore "$work/ratings.reel" --json
+    time_row scaling_svd 1 $reel train "$work/ratings.reel" -m svd -p factors=100 -p epochs=20 -o "$work/svd.reel"
+    time_row scaling_cv5 1 $reel cv "$work/ratings.reel" -m svd
+    time_row scaling_top10 5 $reel recommend "$work/ratings.reel" --model "$work/svd.reel" --user 1 -n 10
     rm -f "$work"/*.reel
 done
