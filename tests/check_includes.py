@@ -18,7 +18,7 @@ ALLOWED = {
     "src/model": {"reel", "core", "data", "kernels/common", "operators"},
     "src/eval": {"reel", "core", "data", "model", "kernels/common"},
     "src/store": {"reel", "core", "data"},
-    "src/sched": {"reel", "core", "data", "model", "eval"},
+    "src/sched": {"reel", "core", "data", "model", "eval", "store"},
     "src/serve": {"reel", "core", "data", "model", "eval", "sched", "store", "generated"},
     "src/cli": {"reel"},
     "kernels/common": set(),

@@ -1,0 +1,64 @@
+/* The HTTP service and the store of what changes while it runs. Present in builds with REEL_SERVE=ON. */
+#ifndef REEL_SERVE_H
+#define REEL_SERVE_H
+
+#include <reel/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A model that the service loads: "svd=svd.reel". The first one is the default of B's endpoints. */
+typedef struct reel_serve_model {
+    const char *name; /* [a-z0-9_-]{1,32} */
+    const char *path;
+} reel_serve_model;
+
+typedef struct reel_serve_options {
+    const char *dataset;             /* path of the dataset file */
+    const reel_serve_model *models;  /* (n_models,) */
+    size_t n_models;                 /* 0 is fine: movies, users, genre similarity still work */
+    const char *clusters;            /* cluster file, or NULL: cluster endpoints answer 404 */
+    const char *store;               /* SQLite file, made when missing; NULL = no writes, no jobs */
+    const char *models_dir;          /* where jobs write models; NULL = the store's folder */
+    const char *bind;                /* address, default "127.0.0.1"; ignored with unix_socket */
+    int port;                        /* 0 = any free one, told through `ready` */
+    const char *unix_socket;         /* path, or NULL */
+    int daemons;                     /* epoll threads, 0 = one a core */
+    int workers;                     /* threads that score uncached requests, 0 = one a core */
+    const char *api_key_file;        /* NULL and no auth_secret_file: writing and admin paths are off */
+    const char *auth_secret_file;    /* HS256 secret for JWTs */
+    int auth_all;                    /* 1: reads need a key too */
+    int max_connections;             /* in all; default 20000, cut to what RLIMIT_NOFILE allows */
+    int max_connections_per_address; /* default 0 = no limit of its own */
+    int rate_limit;                  /* requests a second an address, 0 = none */
+    int request_deadline_ms;         /* from first byte of a request to its last; default 5000 */
+    int64_t max_body_bytes;          /* default 1 MiB */
+    int64_t cache_bytes;             /* finished bodies; default 256 MiB */
+    int max_queue;                   /* waiting scoring requests before 503; default 4096 */
+    int max_batch;                   /* scoring requests in one backend call; default 64 */
+    int max_wait_us;                 /* how long a batch waits to fill; default 200 */
+    const char *access_log;          /* JSON lines; "-" = stderr, NULL = none */
+} reel_serve_options;
+
+typedef struct reel_server reel_server;
+
+REEL_API void reel_serve_options_default(reel_serve_options *options);
+/* Opens everything, starts to listen and returns; /readyz tells when requests are taken. The server works in threads
+ * of its own until stopped. `ctx` is used for loading only. Errors: INVALID_ARGUMENT, NOT_FOUND, CORRUPT, MISMATCH,
+ * IO (the port is taken: names it), NO_MEMORY. */
+REEL_API reel_status reel_server_start(reel_context *ctx, const reel_serve_options *options, reel_server **out,
+                                       reel_error *err);
+/* The port listened on, 0 for a UNIX socket. */
+REEL_API int reel_server_port(const reel_server *server);
+/* Loads dataset, models and clusters afresh and swaps them in without failing a request; on an error what was
+ * loaded stays. */
+REEL_API reel_status reel_server_reload(reel_server *server, reel_error *err);
+/* Graceful: no new connections, /readyz 503, running requests and at most `drain_ms` for them, then closed and
+ * freed. Takes NULL. */
+REEL_API void reel_server_stop(reel_server *server, int drain_ms);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
