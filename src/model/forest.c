@@ -173,7 +173,7 @@ static const char *column_name(const struct tensor *offsets, const struct tensor
     return text[begins[c + 1] - begins[c] - 1] == '\0' ? text : NULL;
 }
 
-static reel_status bind_columns(const struct reel_model *model, struct forest_columns *columns, reel_error *err) {
+reel_status forest_bind_columns(const struct reel_model *model, struct forest_columns *columns, reel_error *err) {
     const char *path = tensor_set_path(model->set);
     const int64_t rows[STAR_TABLES] = {(int64_t)model->n_users + 1, (int64_t)model->n_movies + 1, STAR_HOURS + 1};
     const struct tensor *tables, *offsets, *names;
@@ -216,7 +216,7 @@ reel_status forest_bind(struct reel_model *model, reel_error *err) {
     model->state = forest;
     TRY_RETURN(model_require_floats(model, "base", 1, &one, &base, NULL, err));
     forest->base = *base;
-    TRY_RETURN(bind_columns(model, &forest->columns, err));
+    TRY_RETURN(forest_bind_columns(model, &forest->columns, err));
     return bind_nodes(model, forest, err);
 }
 
@@ -228,9 +228,8 @@ void forest_unbind(struct reel_model *model) {
 
 /* ---- scoring ---- */
 
-/* Values of one row's columns; -1 = unknown. */
-static void fetch_row(const struct reel_model *model, int32_t user, int32_t movie, int32_t hour, float *row) {
-    const struct forest_columns *columns = &((const struct forest *)model->state)->columns;
+void forest_fetch_row(const struct reel_model *model, const struct forest_columns *columns, int32_t user, int32_t movie,
+                      int32_t hour, float *row) {
     const int32_t at[STAR_TABLES] = {user < 0 ? model->n_users : user, movie < 0 ? model->n_movies : movie, hour};
     for (int c = 0; c < columns->n; c++) row[c] = columns->values[c][at[columns->tables[c]]];
 }
@@ -248,10 +247,11 @@ static float score_row(const struct forest *forest, const float *row) {
 reel_status forest_predict(const struct reel_model *model, int64_t n, const int32_t *users, const int32_t *movies,
                            const uint32_t *times, float *scores, float *sds, reel_error *err) {
     (void)sds, (void)err;
+    const struct forest *forest = model->state;
     float row[STAR_COLUMNS_MAX];
     for (int64_t i = 0; i < n; i++) {
-        fetch_row(model, users[i], movies[i], star_hour(times ? times[i] : 0), row);
-        scores[i] = score_row(model->state, row);
+        forest_fetch_row(model, &forest->columns, users[i], movies[i], star_hour(times ? times[i] : 0), row);
+        scores[i] = score_row(forest, row);
     }
     return REEL_OK;
 }
@@ -265,7 +265,7 @@ reel_status forest_fold_in(const struct reel_model *model, int64_t n, const int3
     double sum = 0;
     for (int64_t i = 0; i < n; i++) sum += (double)stars[i];
     for (int32_t m = 0; m < model->n_movies; m++) {
-        fetch_row(model, -1, m, star_hour(time), row);
+        forest_fetch_row(model, &forest->columns, -1, m, star_hour(time), row);
         if (n && forest->columns.user_mean >= 0) row[forest->columns.user_mean] = (float)(sum / (double)n);
         scores[m] = score_row(forest, row);
     }

@@ -61,6 +61,12 @@ void forest_builder_free(struct forest_builder *builder);
 reel_status forest_put_columns(const struct star *star, struct tensor_set *set, reel_error *err);
 reel_status forest_put_trees(const struct forest_builder *builder, float base, struct tensor_set *set, reel_error *err);
 
+/* The column tensors above, checked; for any algorithm that has them. */
+reel_status forest_bind_columns(const struct reel_model *model, struct forest_columns *columns, reel_error *err);
+/* row (columns->n,): what user and movie (model indices, -1 = unknown) and hour have in each column. */
+void forest_fetch_row(const struct reel_model *model, const struct forest_columns *columns, int32_t user, int32_t movie,
+                      int32_t hour, float *row);
+
 /* Entries of struct algorithm; model->state is a struct forest. Bind checks every index and number: a child lies behind
  * its node and inside its tree, so that no walk is endless, and no path is longer than FOREST_DEPTH_MAX. */
 reel_status forest_bind(struct reel_model *model, reel_error *err);
