@@ -1,6 +1,7 @@
 /* The CPU backend: plain memory, operators that run on the context's thread pool. */
 #include <string.h>
 
+#include "backend/factor_ops.h"
 #include "backend/registry.h"
 #include "core/error.h"
 #include "core/mem.h"
@@ -52,6 +53,8 @@ static const struct backend_ops cpu_ops = {
     .sync = cpu_sync,
     .sgd_epoch = cpu_sgd_epoch,
     .factor_solve = cpu_factor_solve,
+    .factor_k_max = FACTOR_K_MAX,
+    .factor_cg = cpu_factor_cg,
     .score_movies = cpu_score_movies,
     .topk_users = cpu_topk_users,
     .residuals = cpu_residuals,

@@ -6,6 +6,7 @@
 #include "backend/gibbs_ops.h"
 
 reel_status cpu_factor_solve(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
+reel_status cpu_factor_cg(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
 reel_status cpu_residuals(struct backend *backend, const struct residuals_args *args, reel_error *err);
 reel_status cpu_set_sweep(struct backend *backend, const struct set_sweep_args *args, reel_error *err);
 reel_status cpu_group_sweep(struct backend *backend, const struct group_sweep_args *args, reel_error *err);

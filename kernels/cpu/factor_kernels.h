@@ -14,6 +14,8 @@ struct factor_kernels {
     int (*cholesky)(float *a, int rank, int dim, int stride);
     /* <a, b> over `stride` floats: sixteen running sums by fused multiply-add, added up as a balanced tree. */
     float (*dot)(const float *a, const float *b, int stride);
+    /* y += a x over `stride` floats, one fused multiply-add each. */
+    void (*axpy)(float *y, float a, const float *x, int stride);
 };
 
 extern const struct factor_kernels factor_kernels_generic, factor_kernels_avx2, factor_kernels_avx512;

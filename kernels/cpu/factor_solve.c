@@ -45,7 +45,11 @@ static float dot_generic(const float *a, const float *b, int stride) {
     return lanes[0];
 }
 
-const struct factor_kernels factor_kernels_generic = {gram_generic, cholesky_generic, dot_generic};
+static void axpy_generic(float *y, float a, const float *x, int stride) {
+    for (int at = 0; at < stride; at++) y[at] = fmaf(a, x[at], y[at]);
+}
+
+const struct factor_kernels factor_kernels_generic = {gram_generic, cholesky_generic, dot_generic, axpy_generic};
 
 /* ---- one row ---- */
 

@@ -86,5 +86,11 @@ static float dot_avx2(const float *a, const float *b, int stride) {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-const struct factor_kernels factor_kernels_avx2 = {gram_avx2, cholesky_avx2, dot_avx2};
+static void axpy_avx2(float *y, float a, const float *x, int stride) {
+    const __m256 factor = _mm256_set1_ps(a);
+    for (int at = 0; at < stride; at += LANES)
+        _mm256_storeu_ps(y + at, _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + at), _mm256_loadu_ps(y + at)));
+}
+
+const struct factor_kernels factor_kernels_avx2 = {gram_avx2, cholesky_avx2, dot_avx2, axpy_avx2};
 #endif

@@ -86,5 +86,11 @@ static float dot_avx512(const float *a, const float *b, int stride) {
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-const struct factor_kernels factor_kernels_avx512 = {gram_avx512, cholesky_avx512, dot_avx512};
+static void axpy_avx512(float *y, float a, const float *x, int stride) {
+    const __m512 factor = _mm512_set1_ps(a);
+    for (int at = 0; at < stride; at += LANES)
+        _mm512_storeu_ps(y + at, _mm512_fmadd_ps(factor, _mm512_loadu_ps(x + at), _mm512_loadu_ps(y + at)));
+}
+
+const struct factor_kernels factor_kernels_avx512 = {gram_avx512, cholesky_avx512, dot_avx512, axpy_avx512};
 #endif

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/gram_tile.h"
 
 /* ---- errors ---- */
 
@@ -137,6 +138,7 @@ static const struct backend_ops cuda_ops = {
     .zero = cuda_zero,
     .sync = cuda_sync,
     .factor_solve = cuda_factor_solve,
+    .factor_k_max = GRAM_DIM_MAX - 2,
     .residuals = cuda_residuals,
     .set_sweep = cuda_set_sweep,
     .group_sweep = cuda_group_sweep,

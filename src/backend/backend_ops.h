@@ -57,6 +57,8 @@ struct backend_ops {
     /* Operators. */
     reel_status (*sgd_epoch)(struct backend *backend, const struct sgd_epoch_args *args, reel_error *err);
     reel_status (*factor_solve)(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
+    int factor_k_max; /* factors that factor_solve takes, at most FACTOR_K_MAX */
+    reel_status (*factor_cg)(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
     reel_status (*score_movies)(struct backend *backend, const struct score_movies_args *args, reel_error *err);
     reel_status (*topk_users)(struct backend *backend, const struct topk_users_args *args, reel_error *err);
     reel_status (*residuals)(struct backend *backend, const struct residuals_args *args, reel_error *err);

@@ -14,7 +14,13 @@
  * width or thread count.
  *
  * The normal equations carry b as one more row of the Gram matrix: the Cholesky factor of [A b; b^T c] holds
- * L^-1 b in that row, so the forward substitution comes free (Golub and Van Loan, Matrix Computations, 4.2). */
+ * L^-1 b in that row, so the forward substitution comes free (Golub and Van Loan, Matrix Computations, 4.2).
+ *
+ * `factor_cg` takes the same arguments and makes `cg_steps` steps of conjugate gradients on A x = b from what
+ * row_vectors holds (Takacs, Pilaszy and Tikk, "Applications of the conjugate gradient method for implicit feedback
+ * collaborative filtering", RecSys 2011): O(n k + rows k^2) a step where the exact solution costs O(n k^2 + rows k^3).
+ * Without noise and row_offsets. Sums run over a row's ratings in order: the same bits at any thread count and vector
+ * width. */
 #ifndef BACKEND_FACTOR_OPS_H
 #define BACKEND_FACTOR_OPS_H
 
@@ -50,6 +56,7 @@ struct factor_solve_args {
     const float *prior_shift;     /* (d,) host; added to b */
     int noise;                    /* 1: sample */
     uint64_t seed, stream;        /* Philox key and stream; block index = row * 128 + dimension / 4 */
+    int cg_steps;                 /* factor_cg: >= 1 */
     float *row_vectors;           /* (n_rows, stride) (dev) out; an entity without ratings gets its prior's */
 };
 

@@ -16,8 +16,10 @@
 #include "kernels/common/normal.h"
 #include "model/baseline.h"
 #include "model/checkpoint.h"
+#include "model/factor_backend.h"
 #include "model/gibbs_prior.h"
 #include "model/svd.h"
+#include "model/warm_start.h"
 
 static const struct param_spec als_params[] = {
     {"factors", PARAM_INT, "64", 1, FACTOR_K_MAX, NULL, "length of the factor vectors"},
@@ -27,6 +29,10 @@ static const struct param_spec als_params[] = {
     {"implicit", PARAM_BOOL, "false", 0, 1, NULL, "rank by implicit feedback instead of predicting stars"},
     {"alpha", PARAM_REAL, "10", 1e-6, 1e6, NULL, "implicit: confidence is 1 + alpha stars"},
     {"init_std", PARAM_REAL, "0.1", 0, 100, NULL, "standard deviation of the start values"},
+    {"solver", PARAM_CHOICE, "cholesky", 0, 0, "cholesky|cg",
+     "exact solutions, or conjugate gradients from the last ones"},
+    {"cg_steps", PARAM_INT, "3", 1, 1000, NULL, "steps of conjugate gradients a half-step, with solver=cg"},
+    {"init", PARAM_TEXT, "", 0, 0, NULL, "model file (als, svd or bmf with as many factors) to start from"},
     {"early_stopping", PARAM_INT, "0", 0, 100000, NULL,
      "iterations without a better test RMSE before training stops and the best is kept; 0 = off"},
 };
@@ -41,12 +47,13 @@ struct side {
 
 struct als {
     reel_context *ctx;
+    struct tensor_set *set; /* the model's, for its metadata */
     const struct fit_input *input;
     struct backend *backend;
     struct job_memory job;
     struct side users, movies;
     struct normal_prior prior;
-    int k, d, stride, implicit, weighted;
+    int k, d, stride, implicit, weighted, cg_steps; /* cg_steps 0 = exact */
     double mean, regularization, alpha;
     double *sum, *scatter;
     int64_t n_ratings;
@@ -58,7 +65,7 @@ struct als {
 
 static reel_status side_new(struct als *als, struct side *side, int32_t n, const int64_t *offsets,
                             const int32_t *columns, const uint8_t *ratings, enum philox_stream stream,
-                            reel_error *err) {
+                            const struct warm_start *start, reel_error *err) {
     reel_status status = REEL_OK;
     float *host = NULL;
     const size_t stride = (size_t)als->stride;
@@ -76,9 +83,29 @@ static reel_status side_new(struct als *als, struct side *side, int32_t n, const
             philox_normals(als->input->seed, philox_stream(stream, 2), (uint64_t)row * 128 + (uint64_t)f / 4, z);
             for (int l = 0; l < 4 && f + l < als->k; l++) host[(size_t)row * stride + (size_t)(f + l)] = std * z[l];
         }
+    if (start->model)
+        warm_start_fill(start, als->input, stream == PHILOX_INIT_MOVIES, als->stride, !als->implicit, host);
     TRY(als->backend->ops->upload(als->backend, side->vectors, host, (size_t)n * stride * sizeof *host, err));
 cleanup:
     mem_free(host);
+    return status;
+}
+
+static reel_status sides_new(struct als *als, reel_error *err) {
+    reel_status status = REEL_OK;
+    const struct ratings *ratings = als->input->ratings;
+    const char *path = params_text(als->input->params, "init");
+    struct warm_start start = {0};
+    if (*path) {
+        TRY(warm_start_open(als->ctx, path, als->input, als->k, !als->implicit, &start, err));
+        TRY(warm_start_name(&start, als->set, err));
+    }
+    TRY(side_new(als, &als->users, ratings->n_users, ratings->user_offsets, ratings->user_movies, ratings->user_ratings,
+                 PHILOX_INIT_USERS, &start, err));
+    TRY(side_new(als, &als->movies, ratings->n_movies, ratings->movie_offsets, ratings->movie_users,
+                 ratings->movie_ratings, PHILOX_INIT_MOVIES, &start, err));
+cleanup:
+    warm_start_close(&start);
     return status;
 }
 
@@ -95,15 +122,13 @@ static reel_status set_up(struct als *als, reel_error *err) {
     als->d = als->k + !als->implicit;
     als->stride = factor_stride(als->k);
     als->mean = als->implicit ? 0 : baseline_mean(ratings);
-    TRY_RETURN(context_backend(als->ctx, &als->backend, err));
+    if (params_number(params, "solver") != 0) als->cg_steps = (int)params_number(params, "cg_steps");
+    TRY_RETURN(factor_backend(als->ctx, "als", als->k, als->cg_steps > 0, &als->backend, err));
     als->job.backend = als->backend;
     TRY_RETURN(MEM_NEW(&als->sum, als->d, err));
     TRY_RETURN(MEM_NEW(&als->scatter, (size_t)als->d * (size_t)als->d, err));
     TRY_RETURN(normal_prior_new(als->d, als->stride, &als->prior, err));
-    TRY_RETURN(side_new(als, &als->users, ratings->n_users, ratings->user_offsets, ratings->user_movies,
-                        ratings->user_ratings, PHILOX_INIT_USERS, err));
-    TRY_RETURN(side_new(als, &als->movies, ratings->n_movies, ratings->movie_offsets, ratings->movie_users,
-                        ratings->movie_ratings, PHILOX_INIT_MOVIES, err));
+    TRY_RETURN(sides_new(als, err));
     if (!test || test->n == 0) return REEL_OK;
     TRY_RETURN(JOB_CONSTANT(&als->job, &als->test_users, test->users, test->n, err));
     TRY_RETURN(JOB_CONSTANT(&als->job, &als->test_movies, test->movies, test->n, err));
@@ -140,6 +165,7 @@ static reel_status half_step(struct als *als, struct side *rows, const struct si
                                      .ratings = rows->ratings,
                                      .column_vectors = columns->vectors,
                                      .alpha = 1,
+                                     .cg_steps = als->cg_steps,
                                      .row_vectors = rows->vectors};
     for (int v = 0; v < FACTOR_VALUES; v++) {
         double stars = 0.5 * v, confidence = als->alpha * stars;
@@ -157,6 +183,7 @@ static reel_status half_step(struct als *als, struct side *rows, const struct si
     normal_prior_set_ridge(&als->prior, plain, als->implicit ? als->scatter : NULL);
     args.prior_precision = als->prior.precision;
     args.prior_shift = als->prior.shift;
+    if (als->cg_steps) return als->backend->ops->factor_cg(als->backend, &args, err);
     return als->backend->ops->factor_solve(als->backend, &args, err);
 }
 
@@ -341,7 +368,7 @@ static reel_status put_tensors(struct als *als, struct tensor_set *set, reel_err
 static reel_status als_fit(reel_context *ctx, const struct fit_input *input, struct tensor_set *set,
                            struct fit_output *output, reel_error *err) {
     reel_status status = REEL_OK;
-    struct als als = {.ctx = ctx, .input = input};
+    struct als als = {.ctx = ctx, .input = input, .set = set};
     int patience = (int)params_number(input->params, "early_stopping");
     if (patience && !(input->test && input->test->n))
         return error_set(err, REEL_INVALID_ARGUMENT, "early_stopping needs a held-out part (--holdout or --test)");

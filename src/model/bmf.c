@@ -10,6 +10,7 @@
 #include "core/mem.h"
 #include "model/bmf_chain.h"
 #include "model/checkpoint.h"
+#include "model/factor_backend.h"
 
 static const struct param_spec bmf_params[] = {
     {"factors", PARAM_INT, "32", 1, FACTOR_K_MAX, NULL, "length of the factor vectors"},
@@ -285,7 +286,7 @@ static reel_status bmf_fit(reel_context *ctx, const struct fit_input *input, str
                                   .init_std = params_number(params, "init_std"),
                                   .seed = input->seed};
     struct backend *backend;
-    TRY(context_backend(ctx, &backend, err));
+    TRY(factor_backend(ctx, "bmf", options.k, 0, &backend, err));
     TRY(bmf_chain_new(backend, input->ratings, &options, &run.chain, err));
     if (input->test && input->test->n > 0)
         TRY(held_out_new(input->test, input->ratings, &run.chain.job, &run.held, err));

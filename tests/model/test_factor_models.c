@@ -22,6 +22,7 @@ static const struct kind kinds[] = {
      0.8},
     {"svd", {{"factors", "5"}, {"epochs", "16"}, {"learning_rate", "0.03"}, {"early_stopping", "16"}}, 4, 0.8},
     {"svd", {{"factors", "5"}, {"epochs", "24"}, {"learning_rate", "0.03"}}, 3, 0.8},
+    {"als", {{"factors", "5"}, {"iterations", "15"}, {"regularization", "0.03"}, {"solver", "cg"}}, 4, 0.8},
 };
 enum { N_KINDS = (int)(sizeof kinds / sizeof kinds[0]) };
 static char folder[] = "/tmp/reel-test-factors-XXXXXX";
@@ -204,11 +205,14 @@ static void error_bars_are_honest(void) {
 
 /* Implicit feedback: rated movies rank above others (0.5 would be random; who rates what is drawn at random here,
  * so there is nothing but the ratings themselves to learn). */
-static void implicit_ranks(void) {
+static void implicit_ranks_with(const char *solver) {
     reel_context *ctx = context_of(2);
     struct planted p = planted_new(ctx, 400, 150, 12, 0.5f, 13);
     struct kind kind = {
-        "als", {{"factors", "8"}, {"implicit", "1"}, {"iterations", "8"}, {"regularization", "1"}}, 4, 0};
+        "als",
+        {{"factors", "8"}, {"implicit", "1"}, {"iterations", "8"}, {"regularization", "1"}, {"solver", solver}},
+        5,
+        0};
     struct fit_output output;
     reel_error err;
     reel_model *model = fit(ctx, &p, &kind, &output);
@@ -237,6 +241,11 @@ static void implicit_ranks(void) {
     reel_model_free(model);
     planted_free(&p);
     reel_context_free(ctx);
+}
+
+static void implicit_ranks(void) {
+    implicit_ranks_with("cholesky");
+    implicit_ranks_with("cg");
 }
 
 /* Equal ratings (every score is near them: the kept samples of a few dozen ratings spread a little) and users with
@@ -272,6 +281,8 @@ static void bad_parameters(void) {
                                {"als", {{"factors", "257"}}, 1, 0},
                                {"als", {{"regularization", "-1"}}, 1, 0},
                                {"als", {{"alpha", "nan"}}, 1, 0},
+                               {"als", {{"solver", "lu"}}, 1, 0},
+                               {"als", {{"cg_steps", "0"}}, 1, 0},
                                {"als", {{"implicit", "1"}, {"early_stopping", "2"}}, 2, 0},
                                {"bmf", {{"factors", "257"}}, 1, 0},
                                {"bmf", {{"samples", "0"}}, 1, 0},

@@ -1,5 +1,5 @@
 /* factor_solve: the plain loops against a double-precision solution, every vector path and thread count
- * against the plain loops bit for bit, and the sampler's mean and covariance. */
+ * against the plain loops bit for bit, and the sampler's mean and covariance. factor_cg against factor_solve. */
 #include <reel/context.h>
 
 #include "backend/backend_ops.h"
@@ -270,10 +270,101 @@ static void indefinite_is_an_error(void) {
     problem_free(&p);
 }
 
+/* ---- factor_cg ---- */
+
+static reel_status solve_cg(const struct factor_solve_args *args, int threads, const char *simd, reel_error *err) {
+    setenv("REEL_SIMD", simd, 1);
+    struct backend *backend;
+    reel_context *ctx = open_cpu(threads, &backend);
+    reel_status status = backend->ops->factor_cg(backend, args, err);
+    reel_context_free(ctx);
+    unsetenv("REEL_SIMD");
+    return status;
+}
+
+static double largest_difference(const struct problem *p, const float *a, const float *b) {
+    double worst = 0;
+    for (int64_t i = 0; i < (int64_t)p->n_rows * p->stride; i++) worst = fmax(worst, fabs((double)a[i] - (double)b[i]));
+    return worst;
+}
+
+/* d steps solve d equations, but for rounding; each step comes closer, and a start near the solution helps. */
+static void conjugate_gradients_end_at_the_solution(void) {
+    const int ks[] = {1, 7, 33};
+    reel_error err;
+    for (size_t i = 0; i < 3; i++)
+        for (int biases = 0; biases <= 1; biases++) {
+            struct problem p = problem_new(i, ks[i], biases, 50, N_MIXED, mixed_lengths);
+            struct factor_solve_args args = problem_args(&p);
+            args.row_offsets = NULL;
+            size_t bytes = (size_t)p.n_rows * (size_t)p.stride * sizeof(float);
+            solve(&args, 1, "generic");
+            float *exact = make(bytes, 1);
+            memcpy(exact, p.out, bytes);
+            double last = INFINITY;
+            for (int steps = 1; steps <= 64; steps *= 4) {
+                memset(p.out, 0, bytes);
+                args.cg_steps = steps;
+                REQUIRE_OK(solve_cg(&args, 2, "generic", &err), err);
+                double off = largest_difference(&p, p.out, exact);
+                CHECK(off <= last + 1e-5);
+                last = off;
+            }
+            CHECK(last < 1e-4);
+            args.cg_steps = 1; /* from the solution: stays there */
+            REQUIRE_OK(solve_cg(&args, 1, "generic", &err), err);
+            CHECK(largest_difference(&p, p.out, exact) < 1e-4);
+            mem_free(exact);
+            problem_free(&p);
+        }
+}
+
+static void conjugate_gradients_have_the_same_bits(void) {
+    const char *levels[] = {"generic", "avx2", "avx512"};
+    const int ks[] = {1, 15, 64, 256}, threads[] = {1, 2, 5};
+    reel_error err;
+    for (size_t i = 0; i < 4; i++) {
+        struct problem p = problem_new(7 + i, ks[i], (int)(i % 2), 40, N_MIXED, mixed_lengths);
+        struct factor_solve_args args = problem_args(&p);
+        args.row_offsets = NULL;
+        args.cg_steps = 3;
+        size_t bytes = (size_t)p.n_rows * (size_t)p.stride * sizeof(float);
+        float *expected = make(bytes, 1);
+        REQUIRE_OK(solve_cg(&args, 1, "generic", &err), err);
+        memcpy(expected, p.out, bytes);
+        for (int l = 0; l < 3; l++)
+            for (int t = 0; t < 3; t++) {
+                memset(p.out, 0, bytes);
+                REQUIRE_OK(solve_cg(&args, threads[t], levels[l], &err), err);
+                CHECK(memcmp(expected, p.out, bytes) == 0);
+            }
+        mem_free(expected);
+        problem_free(&p);
+    }
+}
+
+static void conjugate_gradients_refuse(void) {
+    struct problem p = problem_new(3, 4, 1, 10, N_MIXED, mixed_lengths);
+    reel_error err;
+    struct factor_solve_args args = problem_args(&p);
+    args.cg_steps = 2;
+    CHECK_INT(solve_cg(&args, 1, "generic", &err), REEL_INTERNAL); /* row offsets */
+    args.row_offsets = NULL;
+    args.cg_steps = 0;
+    CHECK_INT(solve_cg(&args, 1, "generic", &err), REEL_INTERNAL);
+    args.cg_steps = 2;
+    for (int f = 0; f <= p.k; f++) p.prior[f * p.stride + f] = -1000000;
+    CHECK_INT(solve_cg(&args, 1, "generic", &err), REEL_NUMERIC);
+    problem_free(&p);
+}
+
 int main(void) {
     RUN(matches_double_precision);
     RUN(same_bits_on_every_path);
     RUN(samples_have_the_posterior_moments);
     RUN(indefinite_is_an_error);
+    RUN(conjugate_gradients_end_at_the_solution);
+    RUN(conjugate_gradients_have_the_same_bits);
+    RUN(conjugate_gradients_refuse);
     TEST_EXIT();
 }
