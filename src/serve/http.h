@@ -76,7 +76,7 @@ struct route {
     const char *problems;               /* "400 404 422": which ones may happen besides 401 403 429 503 */
 };
 
-/* Every route of the service, gathered from routes_*.c; ends with a NULL pattern. */
+/* Every route of the service, gathered in routes.c from routes_*.c: one pointer a route, the last one NULL. */
 extern const struct route *const service_routes[];
 
 #endif
