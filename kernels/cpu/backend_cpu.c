@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "kernels/cpu/cpu_factor.h"
+#include "kernels/cpu/cpu_forest.h"
 #include "kernels/cpu/cpu_spectral.h"
 #include "kernels/cpu/cpu_topk.h"
 #include "kernels/cpu/sgd_tile.h"
@@ -69,6 +70,9 @@ static const struct backend_ops cpu_ops = {
     .block_dot = cpu_block_dot,
     .block_update = cpu_block_update,
     .kmeans_assign = cpu_kmeans_assign,
+    .forest_movies = cpu_forest_movies,
+    .forest_pairs = cpu_forest_pairs,
+    .forest_topk = cpu_forest_topk,
 };
 
 reel_status cpu_backend_open(struct thread_pool *pool, struct backend **out, reel_error *err) {

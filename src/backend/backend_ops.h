@@ -42,6 +42,10 @@ struct affinity_args;
 struct block_dot_args;
 struct block_update_args;
 struct kmeans_assign_args;
+/* Regression trees (backend/tree_ops.h). */
+struct forest_movies_args;
+struct forest_pairs_args;
+struct forest_topk_args;
 
 struct backend_ops {
     const char *name;     /* "cpu", "cuda" */
@@ -73,6 +77,9 @@ struct backend_ops {
     reel_status (*block_dot)(struct backend *backend, const struct block_dot_args *args, reel_error *err);
     reel_status (*block_update)(struct backend *backend, const struct block_update_args *args, reel_error *err);
     reel_status (*kmeans_assign)(struct backend *backend, const struct kmeans_assign_args *args, reel_error *err);
+    reel_status (*forest_movies)(struct backend *backend, const struct forest_movies_args *args, reel_error *err);
+    reel_status (*forest_pairs)(struct backend *backend, const struct forest_pairs_args *args, reel_error *err);
+    reel_status (*forest_topk)(struct backend *backend, const struct forest_topk_args *args, reel_error *err);
 };
 
 struct backend {

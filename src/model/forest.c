@@ -100,12 +100,16 @@ reel_status forest_put_trees(const struct forest_builder *builder, float base, s
 
 /* ---- binding ---- */
 
-/* A node's place, checked against its tree: nodes first .. end-1. `depths` are counted from the root. */
+enum { NO_PARENT = 255 };
+
+/* A node's place, checked against its tree: nodes first .. end-1. `depths` are counted from the root, NO_PARENT before
+ * the node that has this child was seen. */
 static reel_status check_node(const struct reel_model *model, const struct forest *forest, int32_t at, int32_t first,
                               int32_t end, uint8_t *depths, reel_error *err) {
     const char *path = tensor_set_path(model->set);
-    const struct forest_node *node = &forest->nodes[at];
+    const struct tree_step *node = &forest->nodes[at];
     if (at == first) depths[at] = 0;
+    if (depths[at] == NO_PARENT) return error_set(err, REEL_CORRUPT, "%s: node %d is nobody's child", path, at);
     if (node->column < -1 || node->column >= forest->columns.n)
         return error_set(err, REEL_CORRUPT, "%s: node %d asks for column %d of %d", path, at, node->column,
                          forest->columns.n);
@@ -117,7 +121,9 @@ static reel_status check_node(const struct reel_model *model, const struct fores
         if (children[i] <= at || children[i] >= end)
             return error_set(err, REEL_CORRUPT, "%s: node %d has child %d, allowed are %d..%d", path, at, children[i],
                              at + 1, end - 1);
-        if (depths[children[i]] <= depths[at]) depths[children[i]] = (uint8_t)(depths[at] + 1);
+        if (depths[children[i]] != NO_PARENT)
+            return error_set(err, REEL_CORRUPT, "%s: node %d is the child of two", path, children[i]);
+        depths[children[i]] = (uint8_t)(depths[at] + 1);
     }
     return REEL_OK;
 }
@@ -144,12 +150,12 @@ static reel_status bind_nodes(const struct reel_model *model, struct forest *for
     }
     forest->n_trees = (int32_t)offsets->n - 1;
     TRY(MEM_RAW(&forest->nodes, n, err));
-    TRY(MEM_NEW(&depths, n, err));
+    TRY(MEM_RAW(&depths, n, err));
+    memset(depths, NO_PARENT, (size_t)n);
     for (int64_t i = 0; i < n; i++) {
         int32_t column = ((const int32_t *)columns->data)[i];
-        forest->nodes[i] =
-            (struct forest_node){column, ((const int32_t *)lefts->data)[i], ((const int32_t *)rights->data)[i],
-                                 column < 0 ? values[i] : thresholds[i]};
+        forest->nodes[i] = (struct tree_step){column, column < 0 ? values[i] : thresholds[i],
+                                              ((const int32_t *)lefts->data)[i], ((const int32_t *)rights->data)[i]};
     }
     for (int32_t t = 0; t < forest->n_trees; t++) {
         if (ends[t + 1] <= ends[t] || ends[t + 1] > n) {
@@ -163,6 +169,59 @@ static reel_status bind_nodes(const struct reel_model *model, struct forest *for
 cleanup:
     mem_free(depths);
     return status;
+}
+
+/* What the leaves of tree t lie between, stars. */
+struct leaf_range {
+    float low, high;
+};
+
+static struct leaf_range range_of(const struct forest *forest, int32_t t) {
+    struct leaf_range range = {INFINITY, -INFINITY};
+    for (int32_t at = forest->offsets[t]; at < forest->offsets[t + 1]; at++) {
+        if (forest->nodes[at].column >= 0) continue;
+        range.low = fminf(range.low, forest->nodes[at].threshold);
+        range.high = fmaxf(range.high, forest->nodes[at].threshold);
+    }
+    return range;
+}
+
+/* The largest shift that the sums leave room for; -1 = none. */
+static int shift_for(double moving, double total, int32_t n_trees) {
+    for (int shift = 30; shift >= 0; shift--)
+        if (ldexp(moving, shift) + n_trees < 0x1p27 && ldexp(total, shift) + n_trees < 0x1p31 - 1)
+            return ldexp(n_trees + 1.0, -shift - 1) <= 1e-4 ? shift : -1;
+    return -1;
+}
+
+static void number_leaves(struct forest *forest, int32_t t, int32_t centre) {
+    int32_t n = 0;
+    for (int32_t at = forest->offsets[t]; at < forest->offsets[t + 1]; at++) {
+        struct tree_step *node = &forest->nodes[at];
+        if (node->column >= 0) continue;
+        node->left = forest->fixed ? (int32_t)lrint(ldexp((double)node->threshold, forest->shift)) - centre : 0;
+        node->right = n++;
+    }
+}
+
+/* Fills what makes scores integer sums; every tree has a leaf, as children lie behind their parents. */
+static void bind_fixed(struct forest *forest) {
+    double moving = 0, total = fabs((double)forest->base);
+    for (int32_t t = 0; t < forest->n_trees; t++) {
+        struct leaf_range range = range_of(forest, t);
+        moving += ((double)range.high - (double)range.low) / 2;
+        total += fmax(fabs((double)range.low), fabs((double)range.high));
+    }
+    forest->shift = shift_for(moving, total, forest->n_trees);
+    forest->fixed = forest->shift >= 0;
+    if (forest->fixed) forest->fixed_base = (int32_t)lrint(ldexp((double)forest->base, forest->shift));
+    for (int32_t t = 0; t < forest->n_trees; t++) {
+        struct leaf_range range = range_of(forest, t);
+        int32_t centre = 0;
+        if (forest->fixed) centre = (int32_t)lrint(ldexp(((double)range.low + (double)range.high) / 2, forest->shift));
+        forest->fixed_base += centre;
+        number_leaves(forest, t, centre);
+    }
 }
 
 /* The name of column c, or NULL where the texts are no texts. */
@@ -217,7 +276,9 @@ reel_status forest_bind(struct reel_model *model, reel_error *err) {
     TRY_RETURN(model_require_floats(model, "base", 1, &one, &base, NULL, err));
     forest->base = *base;
     TRY_RETURN(forest_bind_columns(model, &forest->columns, err));
-    return bind_nodes(model, forest, err);
+    TRY_RETURN(bind_nodes(model, forest, err));
+    bind_fixed(forest);
+    return REEL_OK;
 }
 
 void forest_unbind(struct reel_model *model) {
@@ -235,13 +296,14 @@ void forest_fetch_row(const struct reel_model *model, const struct forest_column
 }
 
 static float score_row(const struct forest *forest, const float *row) {
+    int32_t fixed = forest->fixed_base;
     double score = (double)forest->base;
     for (int32_t t = 0; t < forest->n_trees; t++) {
-        const struct forest_node *node = &forest->nodes[forest->offsets[t]];
-        while (node->column >= 0) node = &forest->nodes[row[node->column] > node->value ? node->right : node->left];
-        score += (double)node->value;
+        const struct tree_step *leaf = tree_walk(forest->nodes, forest->offsets[t], row);
+        fixed += leaf->left;
+        if (!forest->fixed) score += (double)leaf->threshold;
     }
-    return (float)score;
+    return forest->fixed ? (float)fixed / (float)(INT64_C(1) << forest->shift) : (float)score;
 }
 
 reel_status forest_predict(const struct reel_model *model, int64_t n, const int32_t *users, const int32_t *movies,
@@ -270,4 +332,8 @@ reel_status forest_fold_in(const struct reel_model *model, int64_t n, const int3
         scores[m] = score_row(forest, row);
     }
     return REEL_OK;
+}
+
+const struct forest *forest_view(const struct reel_model *model) {
+    return model->state;
 }

@@ -19,6 +19,7 @@
 #define MODEL_FOREST_H
 
 #include "data/star.h"
+#include "kernels/common/tree_walk.h"
 #include "model/model.h"
 
 enum { FOREST_DEPTH_MAX = 64 };
@@ -36,12 +37,19 @@ struct forest_columns {
     int user_mean;                         /* column whose value for a visitor is the mean of the ratings; -1 = none */
 };
 
+/* Scores are sums in fixed point, so that neither order nor device changes a bit: each leaf becomes an integer, rounded
+ * at 2^-shift stars, less the middle of its tree, which goes to the base. `shift` is the largest (at most 30) for which
+ * what the trees still add stays below 2^27 and all together below 2^31. A score is off the exact sum by at most
+ * (T + 1) 2^-(shift + 1) stars, and half a unit of its own last place. Where that is more than 1e-4 (many thousands of
+ * trees, or leaves of many stars) `fixed` is 0 and scores are sums in double. */
 struct forest {
-    float base;
     struct forest_columns columns;
     int32_t n_trees;
     const int32_t *offsets;
-    struct forest_node *nodes;
+    struct tree_step *nodes; /* leaves: threshold = value in stars, left = fixed point, right = number in its tree */
+    int fixed, shift;
+    int32_t fixed_base;
+    float base;
 };
 
 /* Trees while they are collected. Zero-initialise; freed with forest_builder_free. */
@@ -68,11 +76,13 @@ void forest_fetch_row(const struct reel_model *model, const struct forest_column
                       int32_t hour, float *row);
 
 /* Entries of struct algorithm; model->state is a struct forest. Bind checks every index and number: a child lies behind
- * its node and inside its tree, so that no walk is endless, and no path is longer than FOREST_DEPTH_MAX. */
+ * its node and inside its tree and has no other parent, so that no walk is endless, and no path is longer than
+ * FOREST_DEPTH_MAX. */
 reel_status forest_bind(struct reel_model *model, reel_error *err);
 void forest_unbind(struct reel_model *model);
 reel_status forest_predict(const struct reel_model *model, int64_t n, const int32_t *users, const int32_t *movies,
                            const uint32_t *times, float *scores, float *sds, reel_error *err);
+const struct forest *forest_view(const struct reel_model *model);
 reel_status forest_fold_in(const struct reel_model *model, int64_t n, const int32_t *movies, const float *stars,
                            uint32_t time, float *scores, float *sds, reel_error *err);
 

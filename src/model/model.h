@@ -93,6 +93,7 @@ struct fold_in_explain {
 };
 
 struct factor_view;
+struct forest;
 
 struct algorithm {
     const char *name;
@@ -128,6 +129,8 @@ struct algorithm {
     const float *(*movie_factors)(const struct reel_model *model, int *k, int *stride);
     /* Factors and biases for top-N by GEMM; fields below; NULL = none. */
     int (*factor_view)(const struct reel_model *model, struct factor_view *view);
+    /* The trees (model/forest.h) whose sum the score is, for scoring in bulk; NULL = none. */
+    const struct forest *(*forest_view)(const struct reel_model *model);
 };
 
 /* score(u, m) = mean + user_bias[u] + movie_bias[m] + <user_factors[u], movie_factors[m]> */

@@ -1,5 +1,6 @@
-/* Top N for many users. Models made of factors go through the backend's topk_users, all others user by user
- * through the scores that a single request uses; either way the lists equal those of single requests. */
+/* Top N for many users. Models made of factors go through the backend's topk_users, trees through its forest_topk, all
+ * others user by user through the scores that a single request uses; either way the lists equal those of single
+ * requests. */
 #include <math.h>
 
 #include "core/error.h"
@@ -41,6 +42,29 @@ static reel_status topk_wave(const struct many_job *job, int64_t first, int64_t 
                                    .movies = job->movies + first * job->n,
                                    .scores = job->scores + first * job->n};
     return scorer->backend->ops->topk_users(scorer->backend, &args, err);
+}
+
+static reel_status forest_wave(const struct many_job *job, int64_t first, int64_t n_users, reel_error *err) {
+    const struct reel_scorer *scorer = job->scorer;
+    const struct forest_plan *plan = &scorer->planned->plan;
+    const struct ratings *ratings = &scorer->dataset->ratings;
+    uint32_t time = job->filter->time ? job->filter->time : scorer->dataset->newest_time;
+    for (int64_t i = 0; i < n_users; i++) {
+        int32_t row = scorer_model_user(scorer, job->users[first + i]);
+        job->rows[i] = row < 0 ? plan->n_users : row;
+    }
+    struct forest_topk_args args = {.plan = plan,
+                                    .n_users = n_users,
+                                    .users = job->rows,
+                                    .hour = star_hour(time),
+                                    .seen_rows = job->users + first,
+                                    .seen_offsets = job->filter->include_seen ? NULL : ratings->user_offsets,
+                                    .seen_movies = ratings->user_movies,
+                                    .candidates = job->candidates,
+                                    .n = job->n,
+                                    .movies = job->movies + first * job->n,
+                                    .scores = job->scores + first * job->n};
+    return scorer->backend->ops->forest_topk(scorer->backend, &args, err);
 }
 
 struct loop_room {
@@ -119,7 +143,8 @@ reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, con
                                        const reel_recommend_query *filter, int32_t *movies, float *scores,
                                        reel_error *err) {
     reel_status status = REEL_OK;
-    int by_operator = scorer->has_panels && scorer->backend->ops->topk_users;
+    int by_forest = scorer->planned && scorer->backend->ops->forest_topk;
+    int by_operator = by_forest || (scorer->has_panels && scorer->backend->ops->topk_users);
     int32_t n_movies = scorer->dataset->n_movies;
     reel_recommend_query none;
     reel_recommend_query_default(&none);
@@ -148,7 +173,9 @@ reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, con
         int64_t wave = n_users - first < WAVE_USERS ? n_users - first : WAVE_USERS;
         TRY(context_check(scorer->ctx, err));
         if (n_users > WAVE_USERS) context_progress(scorer->ctx, "recommend", "users", first, n_users, NULL, 0, 0);
-        TRY(by_operator ? topk_wave(&job, first, wave, err) : loop_wave(&job, rooms, first, wave, err));
+        TRY(by_forest     ? forest_wave(&job, first, wave, err)
+            : by_operator ? topk_wave(&job, first, wave, err)
+                          : loop_wave(&job, rooms, first, wave, err));
         clip_scores(&job, first, wave);
     }
     if (n_users > WAVE_USERS) context_progress(scorer->ctx, "recommend", "users", n_users, n_users, NULL, 0, 1);

@@ -55,6 +55,9 @@ reel_status reel_scorer_new(reel_context *ctx, const reel_dataset *dataset, cons
     scorer->has_panels =
         algorithm->factor_view && scorer->backend->ops->score_movies && algorithm->factor_view(model, &scorer->view);
     if (scorer->has_panels) TRY(scorer_pack(scorer, err));
+    if (algorithm->forest_view && scorer->backend->ops->forest_movies)
+        TRY(forest_plan_new(ctx, scorer->backend, model, algorithm->forest_view(model), dataset->n_movies,
+                            scorer->movie_map, &scorer->planned, err));
     *out = scorer;
     scorer = NULL;
 cleanup:
@@ -65,6 +68,7 @@ cleanup:
 void reel_scorer_free(reel_scorer *scorer) {
     if (!scorer) return;
     scorer_pack_free(scorer);
+    forest_plan_free(scorer->planned);
     mem_free(scorer->user_map);
     mem_free(scorer->movie_map);
     mem_free(scorer);
@@ -125,13 +129,32 @@ static void fill_nan(float *values, int32_t n) {
     for (int32_t i = 0; values && i < n; i++) values[i] = NAN;
 }
 
+static const float *planned_user(const struct forest_planned *planned, int32_t user) {
+    int64_t row = user < 0 ? planned->plan.n_users : user;
+    return planned->rows[STAR_USER] + row * planned->plan.n_columns[STAR_USER];
+}
+
+/* Scores of a visit by dataset index, from trees. */
+static reel_status planned_scores(const struct reel_scorer *scorer, const struct visit *visit, float *scores,
+                                  reel_error *err) {
+    const struct forest_planned *planned = scorer->planned;
+    float values[FOREST_COLUMNS_MAX];
+    int32_t hour = star_hour(visit->time);
+    if (visit->visitor) forest_plan_visitor(planned, visit->n, visit->stars, values);
+    struct forest_movies_args args = {.plan = &planned->plan,
+                                      .n_users = 1,
+                                      .user_values = visit->visitor ? values : planned_user(planned, visit->user),
+                                      .hours = &hour,
+                                      .scores = scores};
+    return scorer->backend->ops->forest_movies(scorer->backend, &args, err);
+}
+
 /* Scores of a visit by dataset index. */
 static reel_status visit_scores_by_dataset(const struct reel_scorer *scorer, const struct visit *visit, float *scores,
                                            float *sds, reel_error *err) {
-    if (!scorer->movie_map) {
-        fill_nan(sds, scorer->dataset->n_movies);
-        return visit_scores(scorer, visit, scores, sds, err);
-    }
+    if (scorer->planned || !scorer->movie_map) fill_nan(sds, scorer->dataset->n_movies);
+    if (scorer->planned) return planned_scores(scorer, visit, scores, err);
+    if (!scorer->movie_map) return visit_scores(scorer, visit, scores, sds, err);
     reel_status status = REEL_OK;
     const struct reel_model *model = scorer->model;
     float *by_model = NULL, *sds_by_model = NULL, unknown, unknown_sd = NAN;
@@ -217,6 +240,20 @@ reel_status scorer_check_indices(const char *what, int64_t n, const int32_t *ind
 
 enum { PREDICT_CHUNK = 4096 };
 
+/* Pairs of model users (-1 = unknown) and dataset movies (likewise), from trees. */
+static reel_status planned_pairs(const struct reel_scorer *scorer, int64_t n, const int32_t *users,
+                                 const int32_t *movies, const uint32_t *times, float *scores, reel_error *err) {
+    const struct forest_plan *plan = &scorer->planned->plan;
+    int32_t rows[3][PREDICT_CHUNK];
+    for (int64_t i = 0; i < n; i++) {
+        rows[0][i] = users[i] < 0 ? plan->n_users : users[i];
+        rows[1][i] = movies[i] < 0 ? plan->n_movies : movies[i];
+        rows[2][i] = star_hour(times ? times[i] : 0);
+    }
+    struct forest_pairs_args args = {plan, n, rows[0], rows[1], rows[2], scores};
+    return scorer->backend->ops->forest_pairs(scorer->backend, &args, err);
+}
+
 static reel_status predict_chunk(const struct reel_scorer *scorer, int64_t n, const int32_t *users,
                                  const int32_t *movies, const uint32_t *times, float *scores, float *sds,
                                  reel_error *err) {
@@ -226,8 +263,13 @@ static reel_status predict_chunk(const struct reel_scorer *scorer, int64_t n, co
     for (int64_t i = 0; scorer->user_map && i < n; i++) model_users[i] = scorer_model_user(scorer, users[i]);
     for (int64_t i = 0; scorer->movie_map && i < n; i++) model_movies[i] = scorer_model_movie(scorer, movies[i]);
     for (int64_t i = 0; sds && i < n; i++) sds[i] = NAN;
-    TRY_RETURN(scorer->model->algorithm->predict(scorer->model, n, scorer->user_map ? model_users : users,
-                                                 scorer->movie_map ? model_movies : movies, times, scores, sds, err));
+    const int32_t *known_users = scorer->user_map ? model_users : users;
+    const int32_t *known_movies = scorer->movie_map ? model_movies : movies;
+    if (scorer->planned)
+        TRY_RETURN(planned_pairs(scorer, n, known_users, movies, times, scores, err));
+    else
+        TRY_RETURN(
+            scorer->model->algorithm->predict(scorer->model, n, known_users, known_movies, times, scores, sds, err));
     for (int64_t i = 0; i < n; i++) scores[i] = scorer_clip(scorer, scores[i]);
     return REEL_OK;
 }

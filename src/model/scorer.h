@@ -4,6 +4,7 @@
 
 #include "backend/backend_ops.h"
 #include "backend/topk_ops.h"
+#include "model/forest_plan.h"
 #include "model/model.h"
 
 struct reel_scorer {
@@ -11,12 +12,13 @@ struct reel_scorer {
     const struct reel_dataset *dataset;
     const struct reel_model *model;
     /* Model index of a dataset index, -1 = unknown to the model; NULL = the same indices. */
-    int32_t *user_map, *movie_map; /* (n_users,), (n_movies,) of the dataset */
-    struct backend *backend;       /* the context's */
-    int has_panels;                /* the model has factors: the backend's operators score it */
-    struct factor_view view;       /* users: model indices */
-    struct factor_panels panels;   /* movies: dataset indices; unknown ones have zeros */
-    float *zeros;                  /* (k,): the factors of an unknown user */
+    int32_t *user_map, *movie_map;  /* (n_users,), (n_movies,) of the dataset */
+    struct backend *backend;        /* the context's */
+    int has_panels;                 /* the model has factors: the backend's operators score it */
+    struct factor_view view;        /* users: model indices */
+    struct factor_panels panels;    /* movies: dataset indices; unknown ones have zeros */
+    float *zeros;                   /* (k,): the factors of an unknown user */
+    struct forest_planned *planned; /* the model is trees that the backend's operators score; movies: dataset indices */
 };
 
 /* Packs the movie factors of scorer->view into scorer->panels. */

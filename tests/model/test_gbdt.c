@@ -97,7 +97,7 @@ static void test_first_split(void) {
     float above = INFINITY;
     for (int i = 0; i < rows.n; i++)
         if (rows.x[i][column] > low && rows.x[i][column] < above) above = rows.x[i][column];
-    threshold_error = fabs((double)forest->nodes[0].value - ((double)low + (double)above) / 2);
+    threshold_error = fabs((double)forest->nodes[0].threshold - ((double)low + (double)above) / 2);
     CHECK_NEAR(threshold_error, 0, 1e-6);
     CHECK_NEAR(output.epochs[0].train_rmse, sqrt(error / rows.n), 1e-6);
     reel_model_free(model);
@@ -184,7 +184,7 @@ static void test_broken_models(void) {
         {"node_lefts", 0, 0, 0},        {"node_lefts", 0, 0, -5},         {"node_rights", 0, 0, 1 << 30},
         {"node_columns", 0, 0, 99},     {"node_columns", 0, 0, -2},       {"node_values", 3, NAN, 0},
         {"node_thresholds", 0, NAN, 0}, {"tree_offsets", 1, 0, 0},        {"tree_offsets", 1, 0, 1 << 30},
-        {"base", 0, INFINITY, 0},       {"user_columns", 2, INFINITY, 0},
+        {"base", 0, INFINITY, 0},       {"user_columns", 2, INFINITY, 0}, {"node_rights", 0, 0, 1},
     };
     reel_context *ctx = new_context(1);
     struct planted p = planted_new(ctx, 100, 50, 30, 0.3f, 8);
@@ -224,9 +224,10 @@ static void test_absurd_depth(void) {
     int32_t *columns = tensor_set_find(model->set, "node_columns")->data;
     CHECK(n > 2 * FOREST_DEPTH_MAX);
     for (int t = 1; t < 20; t++) offsets[t] = n - 20 + t;
+    /* A chain: even nodes split, to an odd leaf and to the next one. */
     for (int32_t i = 0; i < n; i++) {
-        lefts[i] = rights[i] = i + 1;
-        columns[i] = i < n - 20 ? 0 : -1;
+        lefts[i] = i + 1, rights[i] = i + 2;
+        columns[i] = i % 2 == 0 && i < n - 20 ? 0 : -1;
     }
     forest_unbind(model);
     model->state = NULL;
