@@ -75,6 +75,60 @@ cleanup:
     return status;
 }
 
+/* ---- leave one out ---- */
+
+/* What is left of `total` without a rating of so many half stars; nothing of what has no ratings. */
+static struct total without(struct total total, int half_stars) {
+    return total.count ? (struct total){total.sum - half_stars, total.count - 1} : total;
+}
+
+/* Means of `n` totals without one rating of each value (n, STAR_HALF_STARS); where none is left, the mean of all
+ * others. `counts` may be NULL. */
+static void fill_left_out(const struct total *totals, int32_t n, struct total all, float *means, float *counts) {
+    for (int32_t i = 0; i < n; i++)
+        for (int stars = 1; stars <= STAR_HALF_STARS; stars++) {
+            int64_t at = (int64_t)i * STAR_HALF_STARS + stars - 1;
+            struct total rest = without(totals[i], stars);
+            means[at] = mean_of(rest, mean_of(without(all, stars), 0));
+            if (counts) counts[at] = (float)rest.count;
+        }
+}
+
+static reel_status copy_by_stars(const struct star *star, struct star *out, reel_error *err) {
+    for (int c = 0; c < star->n_columns; c++) {
+        const struct star_column *from = &star->columns[c];
+        float *to;
+        TRY_RETURN(add_column(out, from->table, from->name, &to, err));
+        int32_t n = star->n_rows[from->table], each = from->table == STAR_CALENDAR ? 1 : STAR_HALF_STARS;
+        for (int64_t i = 0; i < (int64_t)n * each; i++) to[i] = from->values[i / each];
+        to[(int64_t)n * each] = from->values[n];
+    }
+    return REEL_OK;
+}
+
+reel_status star_leave_one_out(const struct star *star, const struct ratings *ratings, struct star *out,
+                               reel_error *err) {
+    reel_status status = REEL_OK;
+    struct total *users = NULL, *movies = NULL;
+    int32_t n_users = ratings->n_users, n_movies = ratings->n_movies, most = INT32_MAX / STAR_HALF_STARS - 1;
+    *out = (struct star){0};
+    if (n_users > most || n_movies > most)
+        return error_set(err, REEL_UNSUPPORTED, "means=loo takes at most %d users and movies", most);
+    out->n_rows[STAR_USER] = n_users * STAR_HALF_STARS;
+    out->n_rows[STAR_MOVIE] = n_movies * STAR_HALF_STARS;
+    out->n_rows[STAR_CALENDAR] = STAR_HOURS;
+    TRY(MEM_NEW(&users, n_users, err));
+    TRY(MEM_NEW(&movies, n_movies, err));
+    TRY(copy_by_stars(star, out, err));
+    struct total all = sum_ratings(ratings, users, movies);
+    fill_left_out(users, n_users, all, out->columns[STAR_USER_MEAN].values, NULL);
+    fill_left_out(movies, n_movies, all, out->columns[STAR_MOVIE_MEAN].values, out->columns[STAR_POPULARITY].values);
+cleanup:
+    mem_free(users);
+    mem_free(movies);
+    return status;
+}
+
 /* ---- calendar and genres ---- */
 
 static reel_status add_weekdays(struct star *star, reel_error *err) {

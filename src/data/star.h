@@ -11,7 +11,8 @@
 
 enum star_table { STAR_USER, STAR_MOVIE, STAR_CALENDAR, STAR_TABLES };
 enum star_genres { STAR_MOVIELENS, STAR_TMDB };
-enum { STAR_HOURS = 168, STAR_COLUMNS_MAX = 128 };
+enum { STAR_HOURS = 168, STAR_COLUMNS_MAX = 128, STAR_HALF_STARS = 10 };
+enum { STAR_USER_MEAN, STAR_MOVIE_MEAN, STAR_POPULARITY }; /* the first columns */
 
 struct star_column {
     char name[48];
@@ -36,6 +37,11 @@ struct star_options {
 reel_status star_build(const struct reel_dataset *dataset, const struct ratings *ratings,
                        const struct star_options *options, struct star *star, reel_error *err);
 void star_free(struct star *star);
+/* The star of `ratings` as each of them sees it when it is left out of the means and of popularity: users and movies
+ * have STAR_HALF_STARS rows, row i * STAR_HALF_STARS + h - 1 for a rating of h half stars. What has no other rating
+ * gets the mean of all others. `star` was built of the same ratings. Freed with star_free, whatever the result. */
+reel_status star_leave_one_out(const struct star *star, const struct ratings *ratings, struct star *out,
+                               reel_error *err);
 
 /* The row of the calendar: hours since Monday 00:00 UTC; STAR_HOURS (unknown) for time 0. */
 static inline int32_t star_hour(uint32_t time) {

@@ -4,7 +4,7 @@
 #include "core/mem.h"
 #include "model/model.h"
 
-#define ALGORITHMS(X) X(mean) X(bias) X(svd) X(als) X(bmf) X(blend) X(gbdt)
+#define ALGORITHMS(X) X(mean) X(bias) X(svd) X(als) X(bmf) X(blend) X(gbdt) X(forest) X(tree) X(adaboost) X(linear)
 
 #define ALGORITHM_NAME(name) #name,
 static const char *const algorithm_names[] = {ALGORITHMS(ALGORITHM_NAME) NULL};

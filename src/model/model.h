@@ -158,6 +158,7 @@ reel_status model_measure(reel_context *ctx, const struct reel_model *model, con
 
 extern const struct algorithm algorithm_mean, algorithm_bias, algorithm_svd;
 extern const struct algorithm algorithm_als, algorithm_bmf, algorithm_blend;
-extern const struct algorithm algorithm_gbdt;
+extern const struct algorithm algorithm_gbdt, algorithm_forest, algorithm_tree;
+extern const struct algorithm algorithm_adaboost, algorithm_linear;
 
 #endif

@@ -97,9 +97,7 @@ static void fill_bins(const struct tree_column *column, const tree_sum *sums, in
     }
 }
 
-/* The largest float that is not above the midpoint of low < high: for floats x, x <= result iff x <= midpoint. Where
- * the midpoint in double rounds to `high`, `low` stands in, as in scikit-learn. */
-static float threshold_between(float low, float high) {
+float tree_threshold(float low, float high) {
     double middle = (double)low / 2 + (double)high / 2;
     if (middle == (double)high || isinf(middle)) return low;
     float rounded = (float)middle;
@@ -121,7 +119,7 @@ static void scan_node(const struct tree_column *column, const tree_sum *bins, in
             double gain = difference * difference / ((double)count * (double)right);
             if (gain > best->gain)
                 *best = (struct candidate_split){gain, sum, count, previous,
-                                                 threshold_between(column->values[previous], column->values[value])};
+                                                 tree_threshold(column->values[previous], column->values[value])};
         }
         sum += bin[0];
         count += bin[1];

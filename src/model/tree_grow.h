@@ -27,6 +27,10 @@ struct tree_columns {
 reel_status tree_columns_new(reel_context *ctx, const struct star *star, struct tree_columns *columns, reel_error *err);
 void tree_columns_free(struct tree_columns *columns);
 
+/* The largest float that is not above the midpoint of low < high: for floats x, x <= result iff x <= midpoint. Where
+ * the midpoint in double rounds to `high`, `low` stands in, as in scikit-learn. */
+float tree_threshold(float low, float high);
+
 struct tree_node {
     int64_t sum, count; /* gradients, fixed point; ratings */
     int column;         /* -1 = leaf */
