@@ -16,7 +16,8 @@
  *          half_stars NULL = the user took the rating away
  *   jobs(id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT, state TEXT, priority INTEGER, spec TEXT (JSON),
  *          progress TEXT (JSON) NULL, result TEXT (JSON) NULL, error TEXT NULL, created INTEGER, started INTEGER NULL,
- *          finished INTEGER NULL, attempts INTEGER)  */
+ *          finished INTEGER NULL, attempts INTEGER)
+ * The SQLite application_id is "Reel" (0x5265656c): a file without it that has tables is of another program. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -25,7 +26,9 @@
 struct store;
 
 /* Opens or makes the file and starts the writer. `read_only` 1: no writer; writes answer UNSUPPORTED. A file of another
- * kind, a newer schema or a locked file is an error that names it. */
+ * kind, a newer schema or a locked file is an error that names it. A store whose file or folder cannot be written
+ * opens too: reads work, writes answer IO. ":memory:" makes one that lives in memory alone.
+ * BAD_INPUT (not a store), NOT_FOUND (read_only), CORRUPT, BUSY (locked), IO, NO_MEMORY. */
 reel_status store_open(const char *path, int read_only, struct store **out, reel_error *err);
 /* Writes what is queued, then closes. Takes NULL. */
 void store_close(struct store *store);
@@ -37,10 +40,12 @@ struct store_rating {
     uint32_t time;
 };
 
-/* Called on the writer thread: OK after the transaction is durable; else IO (disk full, read-only) with a sentence. */
+/* Called on the writer thread: OK after the transaction is durable; else IO (disk full, read-only), BUSY (another
+ * program holds the file locked), CORRUPT or NO_MEMORY with a sentence, and the rating is not stored. */
 typedef void (*store_done_fn)(void *arg, reel_status status, const char *message);
 /* Queues one write and returns at once; `done` will be called unless an error comes back here. BUSY: the queue is full.
- * UNSUPPORTED: read-only. half_stars 0 deletes. Any user id >= 0 is taken, known to the dataset or not. */
+ * UNSUPPORTED, IO: read-only. INVALID_ARGUMENT: a negative id, half_stars > 10. half_stars 0 deletes. Any user id >= 0
+ * is taken, known to the dataset or not. */
 reel_status store_rate(struct store *store, int32_t user_id, struct store_rating rating, store_done_fn done, void *arg,
                        reel_error *err);
 /* The same, returning when durable. */
@@ -60,11 +65,14 @@ reel_status store_each_rating(struct store *store, store_rating_fn fn, void *arg
  * transaction; kept when the dataset's fingerprint and the clusters are those already there. */
 reel_status store_fill(struct store *store, const struct reel_dataset *dataset, const int32_t *user_clusters,
                        reel_error *err);
-/* Writes users.ndjson, movies.ndjson, metadata.ndjson into a folder (atomically), one JSON object a line, as
- * mongoimport takes them. */
-reel_status store_export(struct store *store, const char *dir, reel_error *err);
+/* Writes users.ndjson, movies.ndjson, metadata.ndjson into a folder (each atomically), one JSON object a line, as
+ * mongoimport takes them; `counts` (may be NULL) gets the lines of each. NOT_FOUND before the first store_fill. */
+enum { STORE_COLLECTIONS = 3 };
+reel_status store_export(struct store *store, const char *dir, int64_t counts[STORE_COLLECTIONS], reel_error *err);
 
-/* Jobs, as rows; used by sched/scheduler.h alone. */
+/* Jobs, as rows. States: queued, running, cancelling (running, and asked to stop), done, failed, cancelled. Every
+ * change of state is one transaction that checks the state it starts from, so that the service and `reel jobs` may
+ * work on one store at the same time. Used by sched/ alone. */
 struct store_job {
     int64_t id;
     char kind[16], state[16];
@@ -74,13 +82,33 @@ struct store_job {
 };
 reel_status store_job_insert(struct store *store, const char *kind, int priority, const char *spec, int64_t *id,
                              reel_error *err);
-/* Writes state, progress, result, error, started, finished, attempts of job->id. Durable unless only progress changed.
- */
-reel_status store_job_update(struct store *store, const struct store_job *job, reel_error *err);
+/* queued -> running, one attempt more. *started = 0 when it is not queued any more. */
+reel_status store_job_start(struct store *store, int64_t id, int *started, reel_error *err);
+/* Writes the progress of a running job; the one write that does not wait for the disk. */
+reel_status store_job_progress(struct store *store, int64_t id, const char *progress, reel_error *err);
+/* running or cancelling -> done, failed or cancelled; or back to queued, the attempt not counted (the service
+ * stops). `result` and `error` may be NULL. */
+reel_status store_job_finish(struct store *store, int64_t id, const char *state, const char *result, const char *error,
+                             reel_error *err);
+/* queued -> cancelled; running -> cancelling, which whoever runs it notices. NOT_FOUND; INVALID_ARGUMENT for a job that
+ * has ended. */
+reel_status store_job_cancel(struct store *store, int64_t id, reel_error *err);
+/* After a crash: running -> queued, or failed after `max_attempts`; cancelling -> cancelled. */
+reel_status store_jobs_recover(struct store *store, int max_attempts, reel_error *err);
+/* The ids of jobs in `state` in the order they are to run: highest priority, then oldest. Writes up to `max` of them
+ * and the number of all to *n. */
+reel_status store_jobs_in_state(struct store *store, const char *state, int64_t *ids, int max, int *n, reel_error *err);
 /* Newest first; `limit` <= 0 = all. The array and its strings are the caller's: store_jobs_free. */
 reel_status store_jobs(struct store *store, int limit, struct store_job **out, int *n, reel_error *err);
 reel_status store_job_get(struct store *store, int64_t id, struct store_job *out, reel_error *err);
 void store_job_clear(struct store_job *job);
 void store_jobs_free(struct store_job *jobs, int n);
+
+/* Makes this process the one that runs the store's jobs, until store_close or its end: BUSY, naming the file, when
+ * another process is. */
+reel_status store_claim(struct store *store, reel_error *err);
+/* 0 for a store that was opened read-only or lies on a read-only disk. */
+int store_writable(const struct store *store);
+const char *store_path(const struct store *store);
 
 #endif
