@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/common/philox.h"
+#include "kernels/common/tree_walk.h"
 #include "core/error.h"
 #include "core/mem.h"
 #include "model/row_forest.h"
@@ -246,12 +247,6 @@ static reel_status adaboost_bind(struct reel_model *model, reel_error *err) {
     return REEL_OK;
 }
 
-static float walk(const struct forest *forest, int32_t tree, const float *row) {
-    const struct forest_node *node = &forest->nodes[forest->offsets[tree]];
-    while (node->column >= 0) node = &forest->nodes[row[node->column] > node->value ? node->right : node->left];
-    return node->value;
-}
-
 /* The smallest score with half of all weight at or below it. */
 static float weighted_median(const struct forest *forest, const double *weights, const float *row) {
     float scores[TREES_MAX];
@@ -259,7 +254,7 @@ static float weighted_median(const struct forest *forest, const double *weights,
     double total = 0, below = 0;
     for (int32_t t = 0; t < n; t++) {
         int32_t at = t;
-        float score = walk(forest, t, row);
+        float score = tree_walk(forest->nodes, forest->offsets[t], row)->threshold;
         for (; at > 0 && scores[at - 1] > score; at--) scores[at] = scores[at - 1], order[at] = order[at - 1];
         scores[at] = score;
         order[at] = t;

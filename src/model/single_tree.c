@@ -46,4 +46,5 @@ const struct algorithm algorithm_tree = {
     .unbind = forest_unbind,
     .predict = forest_predict,
     .fold_in = forest_fold_in,
+    .forest_view = forest_view,
 };
