@@ -5,6 +5,7 @@
 
 #include "core/doctor.h"
 #include "core/error.h"
+#include "core/lapack.h"
 #include "core/mem.h"
 #include "core/threads.h"
 #include "kernels/cpu/affinity_loops.h"
@@ -12,8 +13,7 @@
 
 const struct affinity_kernels affinity_kernels_generic = AFFINITY_LOOPS;
 
-/* Rows of one piece whose partial sums are kept apart: 64 pieces at most, whole tiles. */
-enum { PIECES = 64, ROWS_PER_TASK = 1024 };
+enum { PIECES = SPECTRAL_PIECES, ROWS_PER_TASK = 1024 };
 
 static const struct affinity_kernels *choose_kernels(void) {
 #if defined(__x86_64__)
@@ -213,6 +213,29 @@ reel_status cpu_block_update(struct backend *backend, const struct block_update_
     struct update_job job = {args, choose_kernels()};
     thread_pool_run(backend->pool, (args->n + ROWS_PER_TASK - 1) / ROWS_PER_TASK, update_task, &job);
     return REEL_OK;
+}
+
+static void scale_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct block_scale_args *args = arg;
+    int64_t end = (task + 1) * ROWS_PER_TASK < args->n ? (task + 1) * ROWS_PER_TASK : args->n;
+    for (int64_t row = task * ROWS_PER_TASK; row < end; row++) {
+        const double *in = args->in + row * args->in_ld;
+        double *out = args->out + row * args->out_ld;
+        for (int c = 0; c < SPECTRAL_BLOCK; c++) out[c] = args->scale ? args->scale[row] * in[c] : in[c];
+    }
+}
+
+reel_status cpu_block_scale(struct backend *backend, const struct block_scale_args *args, reel_error *err) {
+    (void)err;
+    struct block_scale_args job = *args;
+    thread_pool_run(backend->pool, (args->n + ROWS_PER_TASK - 1) / ROWS_PER_TASK, scale_task, &job);
+    return REEL_OK;
+}
+
+reel_status cpu_eigen_symmetric(struct backend *backend, const struct eigen_symmetric_args *args, reel_error *err) {
+    (void)backend;
+    return lapack_eigen_symmetric(args->n, args->a, args->values, err);
 }
 
 /* ---- k-means ---- */

@@ -119,6 +119,15 @@ static reel_status cuda_zero(struct backend *backend, void *at, size_t bytes, re
                        err);
 }
 
+/* Working memory that the operators keep counts as free: they would use it again. */
+static reel_status cuda_free_memory(struct backend *backend, size_t *bytes, reel_error *err) {
+    size_t total;
+    TRY_RETURN(cuda_backend_use(self(backend), err));
+    TRY_RETURN(cuda_status(self(backend), cudaMemGetInfo(bytes, &total), "asking for free memory", err));
+    for (int slot = 0; slot < CUDA_SCRATCH_SLOTS; slot++) *bytes += self(backend)->scratch_bytes[slot];
+    return REEL_OK;
+}
+
 /* ---- opening and closing ---- */
 
 static void cuda_close(struct backend *backend) {
@@ -137,6 +146,7 @@ static const struct backend_ops cuda_ops = {
     .download = cuda_download,
     .zero = cuda_zero,
     .sync = cuda_sync,
+    .free_memory = cuda_free_memory,
     .factor_solve = cuda_factor_solve,
     .factor_k_max = GRAM_DIM_MAX - 2,
     .residuals = cuda_residuals,
@@ -147,6 +157,12 @@ static const struct backend_ops cuda_ops = {
     .gather = cuda_gather,
     .add_vectors = cuda_add_vectors,
     .pair_scores = cuda_pair_scores,
+    .affinity_apply = cuda_affinity_apply,
+    .block_dot = cuda_block_dot,
+    .block_update = cuda_block_update,
+    .block_scale = cuda_block_scale,
+    .eigen_symmetric = cuda_eigen_symmetric,
+    .kmeans_assign = cuda_kmeans_assign,
 };
 
 /* Proves that this build has code for the device: a launch is what fails when it has not. */

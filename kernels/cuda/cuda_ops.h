@@ -16,5 +16,13 @@ reel_status cuda_moments(struct backend *backend, const struct moments_args *arg
 reel_status cuda_gather(struct backend *backend, const struct gather_args *args, reel_error *err);
 reel_status cuda_add_vectors(struct backend *backend, const struct add_vectors_args *args, reel_error *err);
 reel_status cuda_pair_scores(struct backend *backend, const struct pair_scores_args *args, reel_error *err);
+/* affinity.cu */
+reel_status cuda_affinity_apply(struct backend *backend, const struct affinity_args *args, reel_error *err);
+reel_status cuda_block_dot(struct backend *backend, const struct block_dot_args *args, reel_error *err);
+reel_status cuda_block_update(struct backend *backend, const struct block_update_args *args, reel_error *err);
+reel_status cuda_block_scale(struct backend *backend, const struct block_scale_args *args, reel_error *err);
+reel_status cuda_kmeans_assign(struct backend *backend, const struct kmeans_assign_args *args, reel_error *err);
+/* eigen_symmetric.cu */
+reel_status cuda_eigen_symmetric(struct backend *backend, const struct eigen_symmetric_args *args, reel_error *err);
 
 #endif

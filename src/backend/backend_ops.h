@@ -41,6 +41,8 @@ struct pair_scores_args;
 struct affinity_args;
 struct block_dot_args;
 struct block_update_args;
+struct block_scale_args;
+struct eigen_symmetric_args;
 struct kmeans_assign_args;
 /* Regression trees (backend/tree_ops.h). */
 struct forest_movies_args;
@@ -58,6 +60,8 @@ struct backend_ops {
     reel_status (*download)(struct backend *backend, void *to, const void *from, size_t bytes, reel_error *err);
     reel_status (*zero)(struct backend *backend, void *at, size_t bytes, reel_error *err);
     reel_status (*sync)(struct backend *backend, reel_error *err);
+    /* Bytes of the device's own memory that are free now; NULL where jobs live in host memory. */
+    reel_status (*free_memory)(struct backend *backend, size_t *bytes, reel_error *err);
     /* Operators. */
     reel_status (*sgd_epoch)(struct backend *backend, const struct sgd_epoch_args *args, reel_error *err);
     reel_status (*factor_solve)(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
@@ -76,6 +80,8 @@ struct backend_ops {
     reel_status (*affinity_apply)(struct backend *backend, const struct affinity_args *args, reel_error *err);
     reel_status (*block_dot)(struct backend *backend, const struct block_dot_args *args, reel_error *err);
     reel_status (*block_update)(struct backend *backend, const struct block_update_args *args, reel_error *err);
+    reel_status (*block_scale)(struct backend *backend, const struct block_scale_args *args, reel_error *err);
+    reel_status (*eigen_symmetric)(struct backend *backend, const struct eigen_symmetric_args *args, reel_error *err);
     reel_status (*kmeans_assign)(struct backend *backend, const struct kmeans_assign_args *args, reel_error *err);
     reel_status (*forest_movies)(struct backend *backend, const struct forest_movies_args *args, reel_error *err);
     reel_status (*forest_pairs)(struct backend *backend, const struct forest_pairs_args *args, reel_error *err);

@@ -9,6 +9,16 @@ static reel_status take_slot(struct job_memory *job, size_t bytes, void **out, r
     return REEL_OK;
 }
 
+reel_status job_reserve(struct job_memory *job, const char *what, size_t bytes, reel_error *err) {
+    size_t available;
+    if (!job->backend->ops->free_memory) return REEL_OK;
+    TRY_RETURN(job->backend->ops->free_memory(job->backend, &available, err));
+    if (bytes <= available) return REEL_OK;
+    return error_set(err, REEL_NO_MEMORY,
+                     "%s needs %zu MiB of the %s device's memory, %zu MiB are free (--device cpu uses the host's)",
+                     what, (bytes >> 20) + 1, job->backend->ops->name, available >> 20);
+}
+
 reel_status job_zeros(struct job_memory *job, void **out, size_t bytes, reel_error *err) {
     TRY_RETURN(take_slot(job, bytes, out, err));
     return job->backend->ops->zero(job->backend, *out, bytes, err);

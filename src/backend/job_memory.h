@@ -12,6 +12,9 @@ struct job_memory {
     int n;
 };
 
+/* Asks before a job allocates: NO_MEMORY, with what `what` needs and what is free, where the backend has memory of its
+ * own and less than `bytes` of it left. `bytes` counts the job's arrays and its operators' working memory. */
+reel_status job_reserve(struct job_memory *job, const char *what, size_t bytes, reel_error *err);
 /* *out = a zeroed array of `bytes` on the backend. */
 reel_status job_zeros(struct job_memory *job, void **out, size_t bytes, reel_error *err);
 /* *out = the host array as the backend's operators may read it: itself, or an uploaded copy. NULL stays NULL. */

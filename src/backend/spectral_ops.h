@@ -1,11 +1,20 @@
 /* Arguments of the spectral operators. All numbers are double: eigenvalues are asked for to 1e-8. Matrices are
- * row-major with a leading dimension (elements from one row to the next). */
+ * row-major with a leading dimension (elements from one row to the next).
+ *
+ * What every implementation gives bit for bit (kernels/common/spectral_math.h): products and sums are rounded one by
+ * one; a sum over rows is one chain a piece, begun at zero, rows ascending, and the pieces are added in order to zero.
+ * There are SPECTRAL_PIECES pieces of rows, equal +-1; for a feature map, of tiles of SPECTRAL_TILE rows. Sums over
+ * features, monomials and neighbours, and over all rows for one row of tiles of the kernel, are one ascending chain. */
 #ifndef BACKEND_SPECTRAL_OPS_H
 #define BACKEND_SPECTRAL_OPS_H
 
 #include <stdint.h>
 
-enum { SPECTRAL_BLOCK = 8 }; /* vectors at a time: one AVX-512 register of doubles a row */
+enum {
+    SPECTRAL_BLOCK = 8, /* vectors at a time: one AVX-512 register of doubles a row */
+    SPECTRAL_PIECES = 64,
+    SPECTRAL_TILE = 32
+};
 
 enum affinity_kind {
     AFFINITY_LINEAR,     /* <x, y> */
@@ -60,6 +69,22 @@ struct block_update_args {
     const double *a; /* (n, a_columns) (dev) */
     const double *c;
     double *out; /* (n, SPECTRAL_BLOCK) (dev) */
+};
+
+/* `block_scale`: out row r = scale[r] * in row r, or a copy where scale is NULL. out may be in. */
+struct block_scale_args {
+    int64_t n;
+    int64_t in_ld, out_ld;
+    const double *scale; /* (n,) (dev) or NULL */
+    const double *in;    /* (n, SPECTRAL_BLOCK) (dev) */
+    double *out;         /* (n, SPECTRAL_BLOCK) (dev) */
+};
+
+/* `eigen_symmetric`: as lapack_eigen_symmetric in core/lapack.h. Waits. */
+struct eigen_symmetric_args {
+    int n;
+    double *a;      /* (n, n) host; in: the lower triangle is read; out: column j is the vector of value j */
+    double *values; /* (n,) host, ascending */
 };
 
 /* `kmeans_assign`: the nearest of k centers of each point (ties: the lower index), and for the next centers the sum

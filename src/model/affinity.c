@@ -127,6 +127,7 @@ static reel_status make_nystroem(reel_context *ctx, int m, uint64_t seed, struct
     struct affinity_args *args = &out->args;
     double *gram = NULL, *values = NULL, *vectors = NULL, *root = NULL, row[4096];
     int64_t *picks = NULL;
+    struct backend *backend;
     const size_t size = (size_t)m;
     TRY(MEM_RAW(&picks, m, err));
     TRY(MEM_RAW(&gram, size * size, err));
@@ -138,7 +139,9 @@ static reel_status make_nystroem(reel_context *ctx, int m, uint64_t seed, struct
     for (int i = 0; i < m; i++)
         for (int j = 0; j < m; j++)
             gram[i * m + j] = kernel(args, args->x + picks[i] * args->d, args->x + picks[j] * args->d);
-    TRY(eigen_dense(gram, m, values, vectors, err));
+    TRY(context_backend(ctx, &backend, err));
+    if (!backend->ops->eigen_symmetric) TRY(context_fall_back(ctx, "clustering", &backend, err));
+    TRY(eigen_dense(backend, gram, m, values, vectors, err));
     for (int i = 0; i < m; i++)
         for (int j = 0; j < m; j++)
             for (int f = 0; f < m && values[f] > 1e-12 * values[0]; f++)
@@ -318,6 +321,26 @@ reel_status affinity_new(reel_context *ctx, const double *x, int64_t n, int d, c
 cleanup:
     affinity_free(out);
     return status;
+}
+
+reel_status affinity_place(const struct affinity *affinity, struct job_memory *job, struct affinity_args *out,
+                           reel_error *err) {
+    const struct affinity_args *args = &affinity->args;
+    const int64_t n_sparse = args->sparse_offsets ? args->sparse_offsets[args->n] : 0;
+    const size_t cells = (size_t)args->n * (size_t)args->d;
+    /* the kernels' working memory holds a second x and the sums of the feature map's pieces */
+    const size_t bytes = sizeof(double) * (2 * cells + 3 * (size_t)args->n * SPECTRAL_BLOCK) +
+                         (size_t)args->n_monomials * SPECTRAL_BLOCK * (SPECTRAL_PIECES + 2) * sizeof(double) +
+                         (size_t)n_sparse * (sizeof(double) + sizeof(int32_t));
+    *out = *args;
+    TRY_RETURN(job_reserve(job, "the affinity", bytes, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->x, args->x, cells, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->monomials, args->monomials, args->n_monomials, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->monomial_weights, args->monomial_weights, args->n_monomials, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->self, args->self, args->n, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->sparse_offsets, args->sparse_offsets, args->n + 1, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->sparse_columns, args->sparse_columns, n_sparse, err));
+    return JOB_CONSTANT(job, &out->sparse_values, args->sparse_values, n_sparse, err);
 }
 
 void affinity_free(struct affinity *affinity) {

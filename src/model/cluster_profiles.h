@@ -3,6 +3,7 @@
 #define MODEL_CLUSTER_PROFILES_H
 
 #include <reel/cluster.h>
+#include "backend/job_memory.h"
 #include "backend/spectral_ops.h"
 #include "core/context.h"
 #include "data/dataset.h"
@@ -37,6 +38,9 @@ struct affinity {
 reel_status affinity_new(reel_context *ctx, const double *x, int64_t n, int d, const reel_cluster_options *options,
                          struct affinity *out, double *approximation_error, reel_error *err);
 void affinity_free(struct affinity *affinity); /* takes a zeroed struct */
+/* *out = the affinity's arguments with its arrays where the job's backend can read them. */
+reel_status affinity_place(const struct affinity *affinity, struct job_memory *job, struct affinity_args *out,
+                           reel_error *err);
 /* Nearest-neighbour graph (A + A^T) / 2 without its diagonal, each row's own point counted as a neighbour as in
  * scikit-learn. */
 reel_status affinity_neighbors(reel_context *ctx, const double *x, int64_t n, int d, int neighbors,

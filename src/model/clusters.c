@@ -58,42 +58,58 @@ static reel_status check_options(const reel_cluster_options *o, reel_error *err)
 
 /* ---- eigenvectors ---- */
 
+/* matrix (n, n) = N in full, SPECTRAL_BLOCK columns at a time. */
+static reel_status fill_dense(struct backend *backend, const struct affinity_args *affinity, const double *scale,
+                              double *matrix, int *products, reel_error *err) {
+    reel_status status = REEL_OK;
+    struct job_memory job = {.backend = backend};
+    struct affinity_args args = *affinity;
+    const int n = (int)affinity->n;
+    const size_t bytes = (size_t)n * SPECTRAL_BLOCK * sizeof(double);
+    double *host = NULL, *in;
+    TRY(MEM_RAW(&host, n * SPECTRAL_BLOCK, err));
+    TRY(JOB_ZEROS(&job, &in, n * SPECTRAL_BLOCK, err));
+    TRY(JOB_ZEROS(&job, &args.out, n * SPECTRAL_BLOCK, err));
+    args.in = in;
+    for (int from = 0; from < n; from += SPECTRAL_BLOCK) {
+        memset(host, 0, bytes);
+        for (int c = 0; c < SPECTRAL_BLOCK && from + c < n; c++)
+            host[(from + c) * SPECTRAL_BLOCK + c] = scale[from + c];
+        TRY(backend->ops->upload(backend, in, host, bytes, err));
+        TRY(backend->ops->affinity_apply(backend, &args, err));
+        TRY(backend->ops->download(backend, host, args.out, bytes, err));
+        for (int row = 0; row < n; row++)
+            for (int c = 0; c < SPECTRAL_BLOCK && from + c < n; c++)
+                matrix[row * n + from + c] = scale[row] * host[row * SPECTRAL_BLOCK + c];
+        ++*products;
+    }
+cleanup:
+    job_memory_free(&job);
+    mem_free(host);
+    return status;
+}
+
 /* Small problems: N in full, all its eigenpairs. */
-static reel_status solve_dense(struct backend *backend, const struct affinity *affinity, const double *scale,
+static reel_status solve_dense(struct backend *backend, const struct affinity_args *affinity, const double *scale,
                                int wanted, struct eigen_result *out, reel_error *err) {
     reel_status status = REEL_OK;
-    const int n = (int)affinity->args.n;
+    const int n = (int)affinity->n;
     const size_t size = (size_t)n;
-    double *matrix = NULL, *values = NULL, *vectors = NULL, *in = NULL, *image = NULL;
+    double *matrix = NULL, *values = NULL, *vectors = NULL;
     *out = (struct eigen_result){.n = wanted};
     TRY(MEM_RAW(&matrix, size * size, err));
     TRY(MEM_RAW(&values, size, err));
     TRY(MEM_RAW(&vectors, size * size, err));
-    TRY(MEM_RAW(&in, size * SPECTRAL_BLOCK, err));
-    TRY(MEM_RAW(&image, size * SPECTRAL_BLOCK, err));
     TRY(MEM_RAW(&out->values, wanted, err));
     TRY(MEM_NEW(&out->residuals, wanted, err));
     TRY(MEM_RAW(&out->vectors, size * (size_t)wanted, err));
-    for (int from = 0; from < n; from += SPECTRAL_BLOCK) {
-        struct affinity_args args = affinity->args;
-        memset(in, 0, size * SPECTRAL_BLOCK * sizeof *in);
-        for (int c = 0; c < SPECTRAL_BLOCK && from + c < n; c++) in[(from + c) * SPECTRAL_BLOCK + c] = scale[from + c];
-        args.in = in;
-        args.out = image;
-        TRY(backend->ops->affinity_apply(backend, &args, err));
-        for (int row = 0; row < n; row++)
-            for (int c = 0; c < SPECTRAL_BLOCK && from + c < n; c++)
-                matrix[row * n + from + c] = scale[row] * image[row * SPECTRAL_BLOCK + c];
-        out->products++;
-    }
-    TRY(eigen_dense(matrix, n, values, vectors, err));
+    TRY(fill_dense(backend, affinity, scale, matrix, &out->products, err));
+    TRY(eigen_dense(backend, matrix, n, values, vectors, err));
     memcpy(out->values, values, sizeof *values * (size_t)wanted);
     for (int row = 0; row < n; row++)
         memcpy(out->vectors + (size_t)row * (size_t)wanted, vectors + (size_t)row * size,
                sizeof *vectors * (size_t)wanted);
 cleanup:
-    mem_free(image);
-    mem_free(in);
     mem_free(vectors);
     mem_free(values);
     mem_free(matrix);
@@ -130,7 +146,9 @@ struct run {
     struct backend *backend;
     struct profile_matrix matrix;
     struct affinity affinity;
-    double *scale; /* (n,) 1 / sqrt(degree), 0 = isolated */
+    struct job_memory job;       /* holds what `placed` points at */
+    struct affinity_args placed; /* the affinity's, for the backend */
+    double *scale;               /* (n,) 1 / sqrt(degree), 0 = isolated */
     struct eigen_result eigen;
     int k;
     int32_t n_isolated;
@@ -142,7 +160,7 @@ struct run {
 static reel_status scale_by_degree(struct run *run, reel_error *err) {
     const int32_t n = run->matrix.n;
     TRY_RETURN(MEM_RAW(&run->scale, n, err));
-    TRY_RETURN(eigen_degrees(run->backend, &run->affinity.args, run->scale, err));
+    TRY_RETURN(eigen_degrees(run->backend, &run->placed, run->scale, err));
     double largest = 0;
     for (int32_t i = 0; i < n; i++) largest = fmax(largest, run->scale[i]);
     for (int32_t i = 0; i < n; i++) {
@@ -171,9 +189,9 @@ static reel_status find_eigenvectors(struct run *run, reel_error *err) {
     if (wanted > active) wanted = (int)active;
     if (wanted < 2) return error_set(err, REEL_BAD_INPUT, "only %d users have any affinity to others", active);
     if (run->matrix.n <= DENSE_ROWS)
-        TRY_RETURN(solve_dense(run->backend, &run->affinity, run->scale, wanted, &run->eigen, err));
+        TRY_RETURN(solve_dense(run->backend, &run->placed, run->scale, wanted, &run->eigen, err));
     else {
-        struct eigen_problem problem = {.affinity = &run->affinity.args,
+        struct eigen_problem problem = {.affinity = &run->placed,
                                         .scale = run->scale,
                                         .wanted = wanted,
                                         .tolerance = o->tolerance,
@@ -298,14 +316,15 @@ reel_status reel_cluster(reel_context *ctx, const reel_dataset *dataset, const r
     *out = NULL;
     TRY(check_options(options, err));
     TRY(context_backend(ctx, &run.backend, err));
-    if (!run.backend->ops->affinity_apply || !run.backend->ops->uses_host_memory)
-        TRY(context_fall_back(ctx, "clustering", &run.backend, err));
+    if (!run.backend->ops->affinity_apply) TRY(context_fall_back(ctx, "clustering", &run.backend, err));
+    run.job.backend = run.backend;
     double start = clock_seconds();
     TRY(profile_matrix_new(dataset, options, &run.matrix, err));
     run.report.profile_seconds = clock_seconds() - start;
     start = clock_seconds();
     TRY(affinity_new(ctx, run.matrix.x, run.matrix.n, run.matrix.d, options, &run.affinity,
                      &run.report.approximation_error, err));
+    TRY(affinity_place(&run.affinity, &run.job, &run.placed, err));
     TRY(scale_by_degree(&run, err));
     TRY(find_eigenvectors(&run, err));
     run.report.eigen_seconds = clock_seconds() - start;
@@ -320,6 +339,7 @@ cleanup:
     mem_free(run.labels);
     mem_free(run.scale);
     eigen_result_free(&run.eigen);
+    job_memory_free(&run.job);
     affinity_free(&run.affinity);
     profile_matrix_free(&run.matrix);
     return status;

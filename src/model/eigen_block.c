@@ -4,17 +4,17 @@
 #include <string.h>
 
 #include "core/error.h"
-#include "core/lapack.h"
 #include "core/mem.h"
 #include "kernels/common/normal.h"
 
 enum { B = SPECTRAL_BLOCK, BASIS_MAX = 160 };
 
-reel_status eigen_dense(double *a, int n, double *values, double *vectors, reel_error *err) {
+reel_status eigen_dense(struct backend *backend, double *a, int n, double *values, double *vectors, reel_error *err) {
     reel_status status = REEL_OK;
     double *ascending = NULL;
     TRY(MEM_RAW(&ascending, n, err));
-    TRY(lapack_eigen_symmetric(n, a, ascending, err));
+    struct eigen_symmetric_args args = {.n = n, .a = a, .values = ascending};
+    TRY(backend->ops->eigen_symmetric(backend, &args, err));
     for (int j = 0; j < n; j++) {
         values[j] = ascending[n - 1 - j];
         for (int i = 0; i < n; i++)
@@ -30,14 +30,17 @@ cleanup:
 struct solver {
     reel_context *ctx;
     struct backend *backend;
+    struct job_memory job;
     const struct eigen_problem *problem;
     int64_t n, ld;          /* rows; leading dimension of the basis */
     int m;                  /* basis columns, a multiple of B; the last B are the newest block */
-    double *basis;          /* (n, ld) device-side = host-side on backends that share memory */
-    double *other;          /* (n, ld) for restarts */
-    double *block;          /* (n, B) the newest block, packed */
-    double *product;        /* (n, B) */
-    double *packed;         /* (n, B) scratch */
+    double *basis;          /* (n, ld) (dev) */
+    double *other;          /* (n, ld) (dev) for restarts */
+    double *block;          /* (n, B) (dev) the newest block, packed */
+    double *product;        /* (n, B) (dev) */
+    double *packed;         /* (n, B) (dev) scratch */
+    const double *scale;    /* (n,) (dev) the problem's */
+    double *host;           /* (n, B) a block on its way to or from the device */
     double *h;              /* (ld, ld) projection of N */
     double *coefficients;   /* (ld, B) */
     double coupling[B * B]; /* product = basis h + next block * coupling */
@@ -45,8 +48,6 @@ struct solver {
     int products;
 };
 
-/* The block arrays below live in host memory: a backend with memory of its own copies them in its operators' wrappers.
- */
 static reel_status dot(struct solver *s, const double *a, int columns, const double *b, double *out, reel_error *err) {
     struct block_dot_args args = {.n = s->n, .a_columns = columns, .a_ld = s->ld, .a = a, .b = b, .out = out};
     return s->backend->ops->block_dot(s->backend, &args, err);
@@ -83,16 +84,54 @@ static reel_status project_out(struct solver *s, double *block, reel_error *err)
     return REEL_OK;
 }
 
-/* Random columns `from`..B-1 of a block. */
-static void randomise(struct solver *s, double *block, int from) {
-    for (int64_t row = 0; row < s->n; row++)
-        for (int c = from; c < B; c++) {
+/* out (n, B; out_ld) = scale * in (n, B; in_ld), or a copy where scale is NULL. */
+static reel_status scale_rows(struct solver *s, const double *scale, const double *in, int64_t in_ld, double *out,
+                              int64_t out_ld, reel_error *err) {
+    struct block_scale_args args = {.n = s->n, .in_ld = in_ld, .out_ld = out_ld, .scale = scale, .in = in, .out = out};
+    return s->backend->ops->block_scale(s->backend, &args, err);
+}
+
+static size_t block_bytes(const struct solver *s) {
+    return sizeof(double) * (size_t)s->n * B;
+}
+
+static reel_status get_block(struct solver *s, const double *block, reel_error *err) {
+    return s->backend->ops->download(s->backend, s->host, block, block_bytes(s), err);
+}
+
+static reel_status put_block(struct solver *s, double *block, reel_error *err) {
+    return s->backend->ops->upload(s->backend, block, s->host, block_bytes(s), err);
+}
+
+enum { RANDOM_ROWS = 1024 };
+
+struct random_job {
+    const struct eigen_problem *problem;
+    double *block;
+    int64_t n;
+    int from;
+    uint32_t stream;
+};
+
+static void random_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct random_job *job = arg;
+    int64_t end = (task + 1) * RANDOM_ROWS < job->n ? (task + 1) * RANDOM_ROWS : job->n;
+    for (int64_t row = task * RANDOM_ROWS; row < end; row++)
+        for (int c = job->from; c < B; c++) {
             float z[4];
-            philox_normals(s->problem->seed, philox_stream(PHILOX_LANCZOS, (uint32_t)s->randoms),
+            philox_normals(job->problem->seed, philox_stream(PHILOX_LANCZOS, job->stream),
                            (uint64_t)row * B + (uint64_t)c, z);
-            block[row * B + c] = s->problem->scale[row] > 0 ? (double)z[0] : 0;
+            job->block[row * B + c] = job->problem->scale[row] > 0 ? (double)z[0] : 0;
         }
-    s->randoms++;
+}
+
+/* Random columns `from`..B-1 of a block. Made on the host: elementary functions differ from device to device. */
+static reel_status randomise(struct solver *s, double *block, int from, reel_error *err) {
+    if (from > 0) TRY_RETURN(get_block(s, block, err));
+    struct random_job job = {s->problem, s->host, s->n, from, (uint32_t)s->randoms++};
+    thread_pool_run(s->ctx->pool, (s->n + RANDOM_ROWS - 1) / RANDOM_ROWS, random_task, &job);
+    return put_block(s, block, err);
 }
 
 /* Orthonormalises a block that is already orthogonal to the basis: block = next * R, R (B, B) upper by Gram matrix and
@@ -102,7 +141,7 @@ static reel_status orthonormalise(struct solver *s, double *block, double *r, re
     for (int i = 0; i < B * B; i++) total[i] = i % (B + 1) == 0;
     for (int pass = 0; pass < 3; pass++) {
         TRY_RETURN(block_gram(s, block, gram, err));
-        TRY_RETURN(eigen_dense(gram, B, values, vectors, err));
+        TRY_RETURN(eigen_dense(s->backend, gram, B, values, vectors, err));
         /* columns shorter than 1e-13 of the longest, or than 1e-11 (N has norm 1), are rounding errors */
         int rank = 0;
         while (rank < B && values[rank] > 1e-26 * values[0] && values[rank] > 1e-22) rank++;
@@ -115,8 +154,8 @@ static reel_status orthonormalise(struct solver *s, double *block, double *r, re
             }
         memcpy(total, next, sizeof total);
         TRY_RETURN(update(s, block, B, B, transform, 1, 0, s->packed, B, err));
-        memcpy(block, s->packed, sizeof(double) * (size_t)s->n * B);
-        if (rank < B) randomise(s, block, rank);
+        TRY_RETURN(scale_rows(s, NULL, s->packed, B, block, B, err));
+        if (rank < B) TRY_RETURN(randomise(s, block, rank, err));
         if (pass == 2 || s->m == 0) continue;
         /* Scaling a short column up scales up what is left in it of the basis. */
         double kept[BASIS_MAX * B];
@@ -129,25 +168,21 @@ static reel_status orthonormalise(struct solver *s, double *block, double *r, re
 }
 
 /* Appends s->block to the basis. */
-static void append(struct solver *s) {
-    for (int64_t row = 0; row < s->n; row++)
-        memcpy(s->basis + row * s->ld + s->m, s->block + row * B, sizeof(double) * B);
+static reel_status append(struct solver *s, reel_error *err) {
+    TRY_RETURN(scale_rows(s, NULL, s->block, B, s->basis + s->m, s->ld, err));
     s->m += B;
+    return REEL_OK;
 }
 
 /* product = scale W scale block. */
 static reel_status apply(struct solver *s, reel_error *err) {
-    const double *scale = s->problem->scale;
     struct affinity_args args = *s->problem->affinity;
-    for (int64_t row = 0; row < s->n; row++)
-        for (int c = 0; c < B; c++) s->packed[row * B + c] = scale[row] * s->block[row * B + c];
+    TRY_RETURN(scale_rows(s, s->scale, s->block, B, s->packed, B, err));
     args.in = s->packed;
     args.out = s->product;
     TRY_RETURN(s->backend->ops->affinity_apply(s->backend, &args, err));
-    for (int64_t row = 0; row < s->n; row++)
-        for (int c = 0; c < B; c++) s->product[row * B + c] *= scale[row];
     s->products++;
-    return REEL_OK;
+    return scale_rows(s, s->scale, s->product, B, s->product, B, err);
 }
 
 /* One step: extends h by the newest block's columns and makes the next block. */
@@ -173,7 +208,7 @@ static reel_status ritz(struct solver *s, double *values, double *vectors, doubl
     TRY(MEM_RAW(&h, (size_t)s->m * (size_t)s->m, err));
     for (int i = 0; i < s->m; i++)
         for (int j = 0; j < s->m; j++) h[i * s->m + j] = 0.5 * (s->h[i * s->ld + j] + s->h[j * s->ld + i]);
-    TRY(eigen_dense(h, s->m, values, vectors, err));
+    TRY(eigen_dense(s->backend, h, s->m, values, vectors, err));
     for (int j = 0; j < s->problem->wanted && j < s->m; j++) {
         double sum = 0;
         for (int i = 0; i < B; i++) {
@@ -218,14 +253,16 @@ static int round_up(int value) {
 static reel_status true_residuals(struct solver *s, struct eigen_result *out, reel_error *err) {
     for (int from = 0; from < out->n; from += B) {
         int columns = out->n - from < B ? out->n - from : B;
-        memset(s->block, 0, sizeof(double) * (size_t)s->n * B);
+        memset(s->host, 0, block_bytes(s));
         for (int64_t row = 0; row < s->n; row++)
-            memcpy(s->block + row * B, out->vectors + row * out->n + from, sizeof(double) * (size_t)columns);
+            memcpy(s->host + row * B, out->vectors + row * out->n + from, sizeof(double) * (size_t)columns);
+        TRY_RETURN(put_block(s, s->block, err));
         TRY_RETURN(apply(s, err));
+        TRY_RETURN(get_block(s, s->product, err));
         for (int c = 0; c < columns; c++) {
             double sum = 0;
             for (int64_t row = 0; row < s->n; row++) {
-                double part = s->product[row * B + c] - out->values[from + c] * s->block[row * B + c];
+                double part = s->host[row * B + c] - out->values[from + c] * out->vectors[row * out->n + from + c];
                 sum += part * part;
             }
             out->residuals[from + c] = sqrt(sum);
@@ -244,8 +281,13 @@ static reel_status finish(struct solver *s, const double *values, const double *
     TRY_RETURN(MEM_RAW(&out->vectors, (size_t)s->n * (size_t)wanted, err));
     TRY_RETURN(rotate(s, vectors, round_up(wanted) < s->m ? round_up(wanted) : s->m, s->other, err));
     memcpy(out->values, values, sizeof(double) * (size_t)wanted);
-    for (int64_t row = 0; row < s->n; row++)
-        memcpy(out->vectors + row * wanted, s->other + row * s->ld, sizeof(double) * (size_t)wanted);
+    for (int from = 0; from < wanted; from += B) {
+        int columns = wanted - from < B ? wanted - from : B;
+        TRY_RETURN(scale_rows(s, NULL, s->other + from, s->ld, s->packed, B, err));
+        TRY_RETURN(get_block(s, s->packed, err));
+        for (int64_t row = 0; row < s->n; row++)
+            memcpy(out->vectors + row * wanted + from, s->host + row * B, sizeof(double) * (size_t)columns);
+    }
     return true_residuals(s, out, err);
 }
 
@@ -255,11 +297,11 @@ static reel_status iterate(struct solver *s, struct eigen_result *out, reel_erro
     double *values = NULL, *vectors = NULL, residuals[BASIS_MAX];
     TRY(MEM_RAW(&values, s->ld, err));
     TRY(MEM_RAW(&vectors, (size_t)(s->ld * s->ld), err));
-    randomise(s, s->block, 0);
+    TRY(randomise(s, s->block, 0, err));
     TRY(orthonormalise(s, s->block, s->coupling, err));
     while (s->products < s->problem->max_products) {
         TRY(context_check(s->ctx, err));
-        append(s);
+        TRY(append(s, err));
         TRY(step(s, err));
         TRY(ritz(s, values, vectors, residuals, err));
         double worst = s->m < wanted ? INFINITY : 0;
@@ -284,15 +326,19 @@ reel_status eigen_solve(reel_context *ctx, struct backend *backend, const struct
                         struct eigen_result *out, reel_error *err) {
     reel_status status = REEL_OK;
     *out = (struct eigen_result){0};
-    struct solver s = {.ctx = ctx, .backend = backend, .problem = problem, .n = problem->affinity->n};
+    struct solver s = {
+        .ctx = ctx, .backend = backend, .job = {.backend = backend}, .problem = problem, .n = problem->affinity->n};
     /* Narrow problems restart late, so that memory stays at two bases of some 100 columns. */
     s.ld = round_up(problem->wanted) + 8 * B;
     if (s.ld > BASIS_MAX) s.ld = BASIS_MAX;
-    TRY(MEM_NEW(&s.basis, s.n * s.ld, err));
-    TRY(MEM_NEW(&s.other, s.n * s.ld, err));
-    TRY(MEM_NEW(&s.block, s.n * B, err));
-    TRY(MEM_NEW(&s.product, s.n * B, err));
-    TRY(MEM_NEW(&s.packed, s.n * B, err));
+    TRY(job_reserve(&s.job, "the eigensolver", (2 * (size_t)s.ld + 3 * B) * (size_t)s.n * sizeof(double), err));
+    TRY(JOB_ZEROS(&s.job, &s.basis, s.n * s.ld, err));
+    TRY(JOB_ZEROS(&s.job, &s.other, s.n * s.ld, err));
+    TRY(JOB_ZEROS(&s.job, &s.block, s.n * B, err));
+    TRY(JOB_ZEROS(&s.job, &s.product, s.n * B, err));
+    TRY(JOB_ZEROS(&s.job, &s.packed, s.n * B, err));
+    TRY(JOB_CONSTANT(&s.job, &s.scale, problem->scale, s.n, err));
+    TRY(MEM_NEW(&s.host, s.n * B, err));
     TRY(MEM_NEW(&s.h, s.ld * s.ld, err));
     TRY(MEM_NEW(&s.coefficients, s.ld * B, err));
     TRY(iterate(&s, out, err));
@@ -300,11 +346,8 @@ cleanup:
     if (status != REEL_OK) eigen_result_free(out);
     mem_free(s.coefficients);
     mem_free(s.h);
-    mem_free(s.packed);
-    mem_free(s.product);
-    mem_free(s.block);
-    mem_free(s.other);
-    mem_free(s.basis);
+    mem_free(s.host);
+    job_memory_free(&s.job);
     return status;
 }
 
@@ -318,18 +361,19 @@ void eigen_result_free(struct eigen_result *result) {
 reel_status eigen_degrees(struct backend *backend, const struct affinity_args *affinity, double *degrees,
                           reel_error *err) {
     reel_status status = REEL_OK;
-    double *ones = NULL, *sums = NULL;
-    const size_t n = (size_t)affinity->n;
-    TRY(MEM_NEW(&ones, n * B, err));
-    TRY(MEM_NEW(&sums, n * B, err));
-    for (size_t row = 0; row < n; row++) ones[row * B] = 1;
+    struct job_memory job = {.backend = backend};
     struct affinity_args args = *affinity;
-    args.in = ones;
-    args.out = sums;
+    double *host = NULL;
+    const size_t n = (size_t)affinity->n;
+    TRY(MEM_NEW(&host, n * B, err));
+    for (size_t row = 0; row < n; row++) host[row * B] = 1;
+    TRY(JOB_CONSTANT(&job, &args.in, host, n * B, err));
+    TRY(JOB_ZEROS(&job, &args.out, n * B, err));
     TRY(backend->ops->affinity_apply(backend, &args, err));
-    for (size_t row = 0; row < n; row++) degrees[row] = sums[row * B];
+    TRY(backend->ops->download(backend, host, args.out, n * B * sizeof *host, err));
+    for (size_t row = 0; row < n; row++) degrees[row] = host[row * B];
 cleanup:
-    mem_free(sums);
-    mem_free(ones);
+    job_memory_free(&job);
+    mem_free(host);
     return status;
 }

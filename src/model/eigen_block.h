@@ -4,12 +4,12 @@
 #ifndef MODEL_EIGEN_BLOCK_H
 #define MODEL_EIGEN_BLOCK_H
 
-#include "backend/backend_ops.h"
+#include "backend/job_memory.h"
 #include "backend/spectral_ops.h"
 #include "core/context.h"
 
 struct eigen_problem {
-    const struct affinity_args *affinity; /* in and out are set here */
+    const struct affinity_args *affinity; /* arrays (dev); in and out are set here */
     const double *scale;                  /* (n,) host: 1 / sqrt(degree), 0 for isolated rows */
     int wanted;                           /* eigenpairs, 1..64 */
     double tolerance;                     /* of |N v - lambda v| */
@@ -34,7 +34,7 @@ reel_status eigen_solve(reel_context *ctx, struct backend *backend, const struct
 void eigen_result_free(struct eigen_result *result);
 
 /* All eigenpairs of a symmetric matrix a (n, n): values (n,) descending, vectors (n, n) with column j for value j.
- * LAPACK dsyevd. NUMERIC if it fails. */
-reel_status eigen_dense(double *a, int n, double *values, double *vectors, reel_error *err);
+ * The backend's eigen_symmetric. NUMERIC if it fails. */
+reel_status eigen_dense(struct backend *backend, double *a, int n, double *values, double *vectors, reel_error *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/job_memory.h"
 #include "backend/spectral_ops.h"
 #include "core/error.h"
 #include "core/lapack.h"
@@ -92,31 +93,57 @@ static void refill_empty(const double *points, int64_t n, int d, int k, const in
     }
 }
 
-static reel_status lloyd(reel_context *ctx, struct backend *backend, const double *points, int64_t n, int d, int k,
-                         double tolerance, int32_t *labels, double *centers, double *inertia, reel_error *err) {
+/* The points of a run, on the host and on the device. */
+struct kmeans_run {
+    reel_context *ctx;
+    struct backend *backend;
+    struct job_memory job;
+    int64_t n;
+    int d, k;
+    const double *points, *device_points; /* (n, d) */
+    int32_t *labels, *device_labels;      /* (n,) the host's are filled on demand */
+};
+
+static reel_status get_labels(struct kmeans_run *run, reel_error *err) {
+    return run->backend->ops->download(run->backend, run->labels, run->device_labels,
+                                       sizeof *run->labels * (size_t)run->n, err);
+}
+
+static int any_empty(const int64_t *counts, int k) {
+    for (int c = 0; c < k; c++)
+        if (counts[c] == 0) return 1;
+    return 0;
+}
+
+/* Lloyd's iterations from `centers` until they move by no more than `tolerance` (squared). */
+static reel_status lloyd(struct kmeans_run *run, double tolerance, double *centers, double *inertia, reel_error *err) {
+    const int k = run->k, d = run->d;
     double next[64 * 64];
     int64_t counts[64];
-    struct kmeans_assign_args args = {.n = n,
+    struct kmeans_assign_args args = {.n = run->n,
                                       .d = d,
                                       .k = k,
-                                      .points = points,
+                                      .points = run->device_points,
                                       .centers = centers,
-                                      .labels = labels,
+                                      .labels = run->device_labels,
                                       .sums = next,
                                       .counts = counts,
                                       .inertia = inertia};
     for (int iteration = 0; iteration < ITERATIONS_MAX; iteration++) {
-        TRY_RETURN(context_check(ctx, err));
-        TRY_RETURN(backend->ops->kmeans_assign(backend, &args, err));
+        TRY_RETURN(context_check(run->ctx, err));
+        TRY_RETURN(run->backend->ops->kmeans_assign(run->backend, &args, err));
         for (int c = 0; c < k; c++)
             for (int f = 0; f < d && counts[c] > 0; f++) next[c * d + f] /= (double)counts[c];
-        refill_empty(points, n, d, k, labels, centers, next, counts);
+        if (any_empty(counts, k)) {
+            TRY_RETURN(get_labels(run, err));
+            refill_empty(run->points, run->n, d, k, run->labels, centers, next, counts);
+        }
         double moved = 0;
         for (int i = 0; i < k * d; i++) moved += (next[i] - centers[i]) * (next[i] - centers[i]);
         memcpy(centers, next, sizeof(double) * (size_t)(k * d));
         if (moved <= tolerance) break;
     }
-    return backend->ops->kmeans_assign(backend, &args, err);
+    return run->backend->ops->kmeans_assign(run->backend, &args, err);
 }
 
 /* Squared movement of 1e-6 of the columns' mean variance: starts are compared when they have all but settled. */
@@ -167,22 +194,30 @@ reel_status kmeans(reel_context *ctx, struct backend *backend, const double *poi
                    uint64_t seed, int32_t *labels, double *centers, reel_error *err) {
     reel_status status = REEL_OK;
     double *nearest = NULL, trial[64 * 64], best = INFINITY, inertia = 0, tolerance = settled(points, n, d);
-    int32_t *trial_labels = NULL;
+    struct kmeans_run run = {.ctx = ctx,
+                             .backend = backend,
+                             .job = {.backend = backend},
+                             .n = n,
+                             .d = d,
+                             .k = k,
+                             .points = points,
+                             .labels = labels};
     TRY(MEM_RAW(&nearest, n, err));
-    TRY(MEM_RAW(&trial_labels, n, err));
+    TRY(JOB_CONSTANT(&run.job, &run.device_points, points, (size_t)n * (size_t)d, err));
+    TRY(JOB_ZEROS(&run.job, &run.device_labels, n, err));
     for (int start = 0; start < STARTS; start++) {
         TRY(seed_centers(points, n, d, k, seed, start, nearest, trial, err));
-        TRY(lloyd(ctx, backend, points, n, d, k, tolerance, trial_labels, trial, &inertia, err));
+        TRY(lloyd(&run, tolerance, trial, &inertia, err));
         if (inertia >= best) continue;
         best = inertia;
-        memcpy(labels, trial_labels, sizeof *labels * (size_t)n);
         memcpy(centers, trial, sizeof(double) * (size_t)(k * d));
     }
     /* the winner runs to the end */
-    TRY(lloyd(ctx, backend, points, n, d, k, 0, labels, centers, &inertia, err));
+    TRY(lloyd(&run, 0, centers, &inertia, err));
+    TRY(get_labels(&run, err));
     renumber(n, d, k, labels, centers);
 cleanup:
-    mem_free(trial_labels);
+    job_memory_free(&run.job);
     mem_free(nearest);
     return status;
 }

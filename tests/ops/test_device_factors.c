@@ -1,36 +1,6 @@
-/* factor_solve and the Gibbs sampler's operators on the GPU against the CPU reference, from the same inputs. Each row
- * is skipped by name where no device opens. REEL_TEST_DEVICE=cpu runs the rows against the reference itself. */
-#include <reel/context.h>
-
+/* factor_solve and the Gibbs sampler's operators on the GPU against the CPU reference, from the same inputs. */
 #include "backend/gibbs_ops.h"
-#include "backend/job_memory.h"
-#include "backend/registry.h"
-#include "core/context.h"
-#include "core/mem.h"
-#include "kernels/common/normal.h"
-#include "test.h"
-
-static struct backend *reference, *device;
-static uint64_t seed = 1;
-
-static void *make(int64_t n, size_t size) {
-    void *pointer = NULL;
-    reel_error err;
-    REQUIRE_OK(mem_zero(&pointer, (size_t)n, size, &err), err);
-    return pointer;
-}
-
-static void fill_normals(float *out, int64_t n, uint32_t sub, float scale) {
-    for (int64_t i = 0; i < n; i += 4) {
-        float z[4];
-        philox_normals(seed, philox_stream(PHILOX_TEST, sub), (uint64_t)i, z);
-        for (int64_t l = 0; l < 4 && i + l < n; l++) out[i + l] = scale * z[l];
-    }
-}
-
-static uint32_t draw(uint32_t sub, int64_t i) {
-    return philox_block(seed, philox_stream(PHILOX_TEST, sub), (uint64_t)i).v[0];
-}
+#include "ops/device.h"
 
 /* Ratings by row, each row's columns distinct and ascending, and the same by column. */
 struct data {
@@ -102,25 +72,6 @@ static void data_free(struct data *p) {
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) mem_free(all[i]);
 }
 
-/* ---- arrays on a backend ---- */
-
-/* A copy of n floats (or other elements of `size`) that the backend's operators may write. */
-static void *put(struct job_memory *job, const void *host, int64_t n, size_t size) {
-    void *out;
-    reel_error err;
-    REQUIRE_OK(job_zeros(job, &out, (size_t)n * size, &err), err);
-    REQUIRE_OK(job->backend->ops->upload(job->backend, out, host, (size_t)n * size, &err), err);
-    return out;
-}
-#define PUT(job, host, n) put((job), (host), (n), sizeof *(host))
-
-static float *get(struct job_memory *job, const float *at, int64_t n) {
-    float *host = make(n, sizeof *host);
-    reel_error err;
-    REQUIRE_OK(job->backend->ops->download(job->backend, host, at, (size_t)n * sizeof *host, &err), err);
-    return host;
-}
-
 /* The largest difference, relative to the largest element of the expected. Frees both. */
 static double worst_of(float *expected, float *found, int64_t n) {
     double worst = 0, largest = 1e-6;
@@ -132,12 +83,6 @@ static double worst_of(float *expected, float *found, int64_t n) {
     mem_free(expected);
     mem_free(found);
     return worst / largest;
-}
-
-static void check_close(const char *what, double worst, double bound) {
-    if (!(worst <= bound))
-        fprintf(stderr, "%s: %g is more than %g (REEL_TEST_SEED=%llu)\n", what, worst, bound, (unsigned long long)seed);
-    CHECK(worst <= bound);
 }
 
 /* ---- factor_solve ---- */
@@ -517,50 +462,22 @@ static void work_without_a_kernel_falls_back_under_auto_alone(void) {
 
 /* ---- the rows ---- */
 
-static const struct {
-    const char *name;
-    void (*run)(void);
-} rows[] = {{"factor_solve_matches", factor_solve_matches},
-            {"factor_solve_matches_on_random_shapes", factor_solve_matches_on_random_shapes},
-            {"factor_solve_matches_on_long_rows", factor_solve_matches_on_long_rows},
-            {"factor_solve_repeats_its_bits", factor_solve_repeats_its_bits},
-            {"factor_solve_reports_errors", factor_solve_reports_errors},
-            {"residuals_match", residuals_match},
-            {"pair_scores_match", pair_scores_match},
-            {"set_sweep_matches", set_sweep_matches},
-            {"group_effects_match", group_effects_match},
-            {"moments_match", moments_match},
-            {"add_vectors_matches", add_vectors_matches}};
+static const struct device_row rows[] = {
+    DEVICE_ROW(factor_solve_matches),
+    DEVICE_ROW(factor_solve_matches_on_random_shapes),
+    DEVICE_ROW(factor_solve_matches_on_long_rows),
+    DEVICE_ROW(factor_solve_repeats_its_bits),
+    DEVICE_ROW(factor_solve_reports_errors),
+    DEVICE_ROW(residuals_match),
+    DEVICE_ROW(pair_scores_match),
+    DEVICE_ROW(set_sweep_matches),
+    DEVICE_ROW(group_effects_match),
+    DEVICE_ROW(moments_match),
+    DEVICE_ROW(add_vectors_matches),
+};
 
 int main(void) {
-    const char *name = getenv("REEL_TEST_DEVICE"), *seed_text = getenv("REEL_TEST_SEED");
-    reel_context_options options;
-    reel_context *ctx;
-    reel_error err;
-    if (seed_text) seed = strtoull(seed_text, NULL, 10);
-    printf("REEL_TEST_SEED=%llu\n", (unsigned long long)seed);
+    device_begin();
     RUN(work_without_a_kernel_falls_back_under_auto_alone);
-    reel_context_options_default(&options);
-    options.device = "cpu";
-    options.threads = 2;
-    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
-    REQUIRE_OK(context_backend(ctx, &reference, &err), err);
-    if (registry_open(name ? name : "cuda", reference->pool, &device, NULL, &err) != REEL_OK) {
-        char row[96];
-        for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-            snprintf(row, sizeof row, "%s on CUDA", rows[i].name);
-            SKIP(row, err.message);
-        }
-        reel_context_free(ctx);
-        return 0;
-    }
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        int before = test_failures;
-        rows[i].run();
-        printf("%s %s\n", test_failures == before ? "ok  " : "FAIL", rows[i].name);
-        fflush(stdout);
-    }
-    registry_close(device);
-    reel_context_free(ctx);
-    TEST_EXIT();
+    return device_end(rows, sizeof rows / sizeof rows[0]);
 }

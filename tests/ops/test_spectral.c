@@ -5,7 +5,9 @@
 #include "backend/spectral_ops.h"
 #include "core/context.h"
 #include "core/mem.h"
+#include "core/threads.h"
 #include "kernels/common/normal.h"
+#include "kernels/common/spectral_math.h"
 #include "model/cluster_profiles.h"
 
 enum { B = SPECTRAL_BLOCK };
@@ -168,7 +170,38 @@ static void neighbours_match_brute_force(void) {
     reel_context_free(ctx);
 }
 
+/* What a device's kernels take from kernels/common against what the operators do. */
+static void common_arithmetic_matches_the_operators(void) {
+    struct backend *backend;
+    reel_context *ctx = open_cpu(1, &backend);
+    reel_error err;
+    for (int i = 0; i < 400; i++) {
+        const double distance = i < 200 ? 0.037 * i : 4.1 * i, gamma = 0.9;
+        const double x[2] = {0, sqrt(distance)}, self[2] = {1, 1};
+        double in[2 * B] = {0}, out[2 * B], square = (x[0] - x[1]) * (x[0] - x[1]);
+        in[B] = 1;
+        struct affinity_args args = {
+            .kind = AFFINITY_RBF, .n = 2, .d = 1, .x = x, .gamma = gamma, .self = self, .in = in, .out = out};
+        REQUIRE_OK(backend->ops->affinity_apply(backend, &args, &err), err);
+        CHECK(out[0] == spectral_exp(-gamma * square));
+        CHECK_NEAR(out[0], exp(-gamma * square), 4e-16 * exp(-gamma * square) + 1e-307);
+        args.kind = AFFINITY_POLYNOMIAL;
+        args.coef0 = 1;
+        args.degree = 1 + i % 8;
+        args.x = (const double[]){1.5, x[1]};
+        REQUIRE_OK(backend->ops->affinity_apply(backend, &args, &err), err);
+        CHECK(out[0] == spectral_power(gamma * (1.5 * x[1]) + 1, args.degree));
+    }
+    for (int64_t n = 0; n < 200; n++)
+        for (int64_t part = 0; part <= SPECTRAL_PIECES; part++)
+            CHECK(spectral_part_begin(n, SPECTRAL_PIECES, part) == part_begin(n, SPECTRAL_PIECES, part));
+    CHECK_INT(spectral_tile_part_begin(100, SPECTRAL_TILE, SPECTRAL_PIECES, SPECTRAL_PIECES), 100);
+    CHECK_INT(spectral_tile_part_begin(100, SPECTRAL_TILE, SPECTRAL_PIECES, 3), 96);
+    reel_context_free(ctx);
+}
+
 int main(void) {
+    RUN(common_arithmetic_matches_the_operators);
     RUN(affinity_matches_plain_loops);
     RUN(same_bits_on_every_path);
     RUN(neighbours_match_brute_force);
