@@ -130,7 +130,8 @@ typedef struct reel_recommendation {
     int32_t movie;   /* dense index */
     float score;     /* stars, clipped to the scale */
     float raw_score; /* what the ranking used: score before clipping */
-    float sd;        /* predictive standard deviation, NaN where the model has none */
+    float sd;        /* predictive standard deviation, NaN where the model has none. Models that are scored by their
+                        factors tell it with explain > 0, for users of the dataset. */
     int n_explain;
     int32_t explain_movie[REEL_EXPLAIN_MAX]; /* rated movies that carried the score, strongest first */
     float explain_share[REEL_EXPLAIN_MAX];   /* stars each added to it (negative: took away) */

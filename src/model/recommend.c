@@ -167,6 +167,30 @@ cleanup:
     return status;
 }
 
+/* Models scored by panels tell their deviations one pair at a time, so only those of the chosen are asked for. */
+static reel_status add_deviations(const struct reel_scorer *scorer, int32_t user, reel_recommendation *items, int n,
+                                  reel_error *err) {
+    reel_status status = REEL_OK;
+    int32_t *users = NULL, *movies = NULL;
+    float *scores = NULL, *sds = NULL;
+    TRY(MEM_RAW(&users, n, err));
+    TRY(MEM_RAW(&movies, n, err));
+    TRY(MEM_RAW(&scores, n, err));
+    TRY(MEM_RAW(&sds, n, err));
+    for (int i = 0; i < n; i++) {
+        users[i] = user;
+        movies[i] = items[i].movie;
+    }
+    TRY(reel_scorer_predict(scorer, n, users, movies, NULL, scores, sds, err));
+    for (int i = 0; i < n; i++) items[i].sd = sds[i];
+cleanup:
+    mem_free(users);
+    mem_free(movies);
+    mem_free(scores);
+    mem_free(sds);
+    return status;
+}
+
 /* ---- the call ---- */
 
 static reel_status query_scores(const struct reel_scorer *scorer, const reel_recommend_query *query, float *scores,
@@ -209,6 +233,7 @@ reel_status reel_scorer_recommend(const reel_scorer *scorer, const reel_recommen
                                          .sd = sds ? sds[movie] : NAN};
     }
     if (query->explain > 0) TRY(explain_items(scorer, query, items, n, err));
+    if (query->explain > 0 && !sds && query->user >= 0) TRY(add_deviations(scorer, query->user, items, n, err));
     *n_items = n;
 cleanup:
     mem_free(scores);

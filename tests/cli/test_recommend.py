@@ -89,6 +89,18 @@ def test_filters(small, svd, ratings, movies):  # noqa: F811
     assert line.startswith("reel: there is no genre Slapstick (known: Action, Adventure, ")
 
 
+def test_error_bars_with_reasons(small, svd, tmp_path):  # noqa: F811
+    """sd: one a title from a model that has them, only when reasons are asked for."""
+    path = tmp_path / "bmf.reel"
+    run("train", small, "-m", "bmf", "-p", "factors=4", "-p", "burn_in=5", "-p", "samples=10", "-p", "keep=8", "-o", path)
+    items = top(small, path, "--user", 7, "-n", 5, "--explain")["items"]
+    assert len(items) == 5 and all(0.3 < item["sd"] < 2 for item in items)
+    assert len({item["sd"] for item in items}) > 1
+    plain = top(small, path, "--user", 7, "-n", 5)["items"]
+    assert [item["id"] for item in plain] == [item["id"] for item in items]
+    assert all("sd" not in item for item in plain + top(small, svd, "--user", 7, "-n", 5, "--explain")["items"])
+
+
 def test_table_for_people(small, svd):  # noqa: F811
     lines = reel("recommend", small, "--model", svd, "--user", 42, "-n", 3, "--explain").splitlines()
     assert lines[0] == "for user 42 with 70 ratings, by svd"
