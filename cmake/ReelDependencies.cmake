@@ -1,5 +1,5 @@
 # What the library links: jansson, xxHash, OpenBLAS with LAPACK inside; libzip where it is found (ZIP import); with
-# REEL_SERVE libmicrohttpd and SQLite. CMAKE_PREFIX_PATH may point at a folder of static copies; pkg-config, where
+# REEL_SERVE libmicrohttpd, SQLite and nettle (HMAC-SHA256). CMAKE_PREFIX_PATH may point at a folder of static copies; pkg-config, where
 # present, gives further hints.
 #
 # Each dependency becomes an interface target reel_<name> and a row in REEL_LINK_NAMES, from which the pkg-config
@@ -106,6 +106,9 @@ if(REEL_SERVE)
   reel_find(sqlite sqlite3 sqlite3.h sqlite3)
   reel_need(sqlite libsqlite3-dev)
   reel_use(sqlite)
+  reel_find(nettle nettle nettle/hmac.h nettle)
+  reel_need(nettle nettle-dev)
+  reel_use(nettle)
 endif()
 if(REEL_WITH_CUDA)
   target_link_libraries(reel_dependencies INTERFACE CUDA::cudart_static)

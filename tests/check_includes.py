@@ -38,6 +38,7 @@ LIBRARIES = {
     "zip.h": {"src/data"},
     "sqlite3.h": {"src/store"},
     "microhttpd.h": {"src/serve"},
+    "nettle/hmac.h": {"src/serve"},
     "cblas.h": {"src/core", "src/model", "src/eval", "kernels/cpu"},
 }
 CUDA_HEADER = re.compile(r"^(cuda|cublas|cusolver|curand|cub/|thrust/|cooperative_groups|mma)")

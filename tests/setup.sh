@@ -5,7 +5,7 @@
 
 REEL_BUILD_PACKAGES="build-essential cmake ninja-build pkg-config libjansson-dev libxxhash-dev libopenblas-dev \
 libzip-dev"
-[ "${REEL_SERVE:-ON}" = OFF ] || REEL_BUILD_PACKAGES="$REEL_BUILD_PACKAGES libmicrohttpd-dev libsqlite3-dev"
+[ "${REEL_SERVE:-ON}" = OFF ] || REEL_BUILD_PACKAGES="$REEL_BUILD_PACKAGES libmicrohttpd-dev libsqlite3-dev nettle-dev"
 REEL_TEST_PACKAGES="python3 python3-dev python3-venv"
 REEL_JOBS=$(nproc 2>/dev/null || echo 2)
 

@@ -21,6 +21,7 @@ typedef struct reel_serve_options {
     const char *clusters;            /* cluster file, or NULL: cluster endpoints answer 404 */
     const char *store;               /* SQLite file, made when missing; NULL = no writes, no jobs */
     const char *models_dir;          /* where jobs write models; NULL = the store's folder */
+    const char *device;              /* of jobs: "auto", "cpu", "cuda:N"; requests are scored on the CPU */
     const char *bind;                /* address, default "127.0.0.1"; ignored with unix_socket */
     int port;                        /* 0 = any free one, told through `ready` */
     const char *unix_socket;         /* path, or NULL */

@@ -17,6 +17,7 @@
     X(compare, "rank several models on the same folds")                            \
     X(eval, "measure a saved model on a file of ratings")                          \
     X(split, "write folds as CSV files")                                           \
+    X(serve, "the HTTP service")                                                   \
     X(doctor, "what this machine and build offer, and what to install")
 
 #endif

@@ -23,6 +23,7 @@ enum request_outcome { REQUEST_DONE, REQUEST_DEFERRED };
 /* A body that several responses may share (cache, prebuilt fragments): reference-counted and immutable. */
 struct body {
     _Atomic int64_t references;
+    _Atomic(void *) response; /* daemon.c's: the answer made of it, shared by all who send it */
     const char *content_type; /* static */
     size_t size;
     char data[];
@@ -78,5 +79,7 @@ struct route {
 
 /* Every route of the service, gathered in routes.c from routes_*.c: one pointer a route, the last one NULL. */
 extern const struct route *const service_routes[];
+/* Those of the server itself (routes_system.c): health, metrics, OpenAPI. */
+extern const struct route *const system_routes[];
 
 #endif

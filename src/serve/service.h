@@ -12,19 +12,26 @@ struct metrics;
 struct access_log;
 
 struct service {
-    reel_serve_options options;
+    reel_serve_options options;  /* its strings live as long as the service; models lists what is loaded now */
     struct store *store;         /* NULL = none configured */
     struct scheduler *scheduler; /* NULL without a store */
     struct batcher *batcher;     /* uncached scoring and other slow work */
     struct body_cache *cache;
     struct metrics *metrics;
     struct access_log *log;
+    struct snapshot_cell *snapshots;
+    struct auth *auth;
+    const struct router *router;
+    struct server_internals *internals; /* server.c's */
     _Atomic int ready, draining;
 };
 
-/* Swaps in freshly loaded files (all of them, or what a job made under a name). Serialised; a failure leaves what is
- * loaded. */
+/* Swaps in what has changed on disk. Reloads are serialised; a failure leaves what is loaded. These block: call them
+ * from a worker or a job, never from a handler. */
 reel_status service_reload(struct service *service, reel_error *err);
+/* Loads one model afresh. `path` NULL = where it was loaded from (NOT_FOUND for an unknown name), else a file that is
+ * from now on loaded under this name. "clusters" is the cluster file where `path` is one. */
+reel_status service_reload_model(struct service *service, const char *name, const char *path, reel_error *err);
 
 /* Cache of finished bodies, by 128-bit key; sharded, bounded by bytes, least recently used out first. A hit costs no
  * lock that another hit holds for long. */

@@ -1,0 +1,11 @@
+/* The OpenAPI 3.1 description of the service, made of its routes. */
+#ifndef SERVE_OPENAPI_H
+#define SERVE_OPENAPI_H
+
+#include <jansson.h>
+#include "serve/router.h"
+
+/* A new reference; NULL when memory is out or a schema in the table is no JSON. */
+json_t *openapi_document(const struct router *router);
+
+#endif
