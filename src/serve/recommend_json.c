@@ -1,0 +1,61 @@
+#include "serve/recommend_json.h"
+
+#include <math.h>
+#include <strings.h>
+
+#include "model/model.h"
+#include "serve/json_write.h"
+
+reel_status recommend_user(const struct snapshot_model *model, const struct user_ratings *ratings,
+                           reel_recommend_query *query, reel_recommendation *items, int *n_items, reel_error *err) {
+    if (!model->model->algorithm->explain) query->explain = 0;
+    query->user = ratings->live ? -1 : ratings->user;
+    query->n_rated = ratings->n;
+    query->rated_movies = ratings->movies;
+    query->rated_stars = ratings->stars;
+    return reel_scorer_recommend(model->scorer, query, items, n_items, err);
+}
+
+static void write_because(struct strbuf *out, const struct snapshot *snapshot, const struct user_ratings *ratings,
+                          const reel_recommendation *item) {
+    strbuf_puts(out, ",\"because\":[");
+    for (int i = 0; i < item->n_explain; i++) {
+        int32_t movie = item->explain_movie[i];
+        strbuf_puts(out, i ? ",{\"movieId\":" : "{\"movieId\":");
+        json_write_int(out, snapshot->dataset->movie_ids[movie]);
+        strbuf_puts(out, ",\"title\":");
+        json_write_string(out, text_at(&snapshot->dataset->titles, movie));
+        strbuf_puts(out, ",\"rating\":");
+        json_write_stars(out, user_ratings_find(ratings, movie));
+        strbuf_puts(out, ",\"share\":");
+        json_write_decimal(out, (double)item->explain_share[i], 4);
+        strbuf_add(out, "}", 1);
+    }
+    strbuf_add(out, "]", 1);
+}
+
+void write_recommendations(struct strbuf *out, const struct snapshot *snapshot, const struct user_ratings *ratings,
+                           const reel_recommendation *items, int n, int explain) {
+    strbuf_add(out, "[", 1);
+    for (int i = 0; i < n; i++) {
+        size_t size;
+        const char *fragment = snapshot_fragment(snapshot, items[i].movie, &size);
+        strbuf_puts(out, i ? ",{" : "{");
+        strbuf_add(out, fragment, size);
+        strbuf_puts(out, ",\"score\":");
+        json_write_decimal(out, (double)items[i].score, 3);
+        if (isfinite(items[i].sd)) {
+            strbuf_puts(out, ",\"sd\":");
+            json_write_decimal(out, (double)items[i].sd, 3);
+        }
+        if (explain) write_because(out, snapshot, ratings, &items[i]);
+        strbuf_add(out, "}", 1);
+    }
+    strbuf_add(out, "]", 1);
+}
+
+int genre_find(const struct reel_dataset *dataset, const char *name) {
+    for (int g = 0; g < dataset->n_genres; g++)
+        if (strcasecmp(name, reel_dataset_genre(dataset, g)) == 0) return g;
+    return -1;
+}
