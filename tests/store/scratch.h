@@ -10,6 +10,8 @@
 
 static inline const char *scratch_dir(void) {
     static char dir[256];
+    const char *given = getenv("REEL_TEST_DIR"); /* of a parent process */
+    if (given) return given;
     if (!dir[0]) {
         const char *top = getenv("TMPDIR");
         snprintf(dir, sizeof dir, "%s/reel-store-%ld", top ? top : "/tmp", (long)getpid());
