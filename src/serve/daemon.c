@@ -52,13 +52,17 @@ static void release_body(void *cls) {
     body_release(cls);
 }
 
-static int add_standard_headers(struct MHD_Response *response, const struct body *body, int own_policy) {
+/* Unless the handler has set it: then the answer has it already. */
+static int add_default_header(struct MHD_Response *response, const char *name, const char *value) {
+    return MHD_get_response_header(response, name) || MHD_add_response_header(response, name, value) == MHD_YES;
+}
+
+static int add_standard_headers(struct MHD_Response *response, const struct body *body) {
     return MHD_add_response_header(response, "Content-Type", body->content_type) == MHD_YES &&
            MHD_add_response_header(response, "X-Content-Type-Options", "nosniff") == MHD_YES &&
            MHD_add_response_header(response, "Referrer-Policy", "no-referrer") == MHD_YES &&
-           MHD_add_response_header(response, "Cache-Control", "no-store") == MHD_YES &&
-           (own_policy || MHD_add_response_header(response, "Content-Security-Policy",
-                                                  "default-src 'none'; frame-ancestors 'none'") == MHD_YES);
+           add_default_header(response, "Cache-Control", "no-store") &&
+           add_default_header(response, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
 }
 
 /* The answer that all share who send this body and nothing else; made once. */
@@ -70,7 +74,7 @@ static struct MHD_Response *shared_response(struct front *front, struct body *bo
     if (!response) {
         response = MHD_create_response_from_buffer_with_free_callback_cls(body->size, body->data, free_body, body);
         if (response) {
-            add_standard_headers(response, body, 0);
+            add_standard_headers(response, body);
             atomic_store_explicit(&body->response, response, memory_order_release);
         }
     }
@@ -86,14 +90,11 @@ static struct MHD_Response *own_response(struct request *request) {
         body_release(body);
         return NULL;
     }
-    int own_policy = 0;
-    for (int i = 0; i < request->n_headers; i++) {
+    for (int i = 0; i < request->n_headers; i++)
         MHD_add_response_header(response, request->headers[i].name, request->headers[i].value);
-        own_policy |= strcmp(request->headers[i].name, "Content-Security-Policy") == 0;
-    }
     if (request->allow[0]) MHD_add_response_header(response, "Allow", request->allow);
     if (request->close) MHD_add_response_header(response, "Connection", "close");
-    add_standard_headers(response, body, own_policy);
+    add_standard_headers(response, body);
     return response;
 }
 

@@ -41,6 +41,8 @@ const char *request_path_text(const struct request *request, const char *name);
 int request_path_int(struct request *request, const char *name, int64_t *value); /* 0..2^53 */
 const char *request_query_text(const struct request *request, const char *name); /* NULL = absent */
 int request_query_int(struct request *request, const char *name, int64_t min, int64_t max, int64_t *value);
+/* A header of the request, NULL = absent; to be asked for before the request is deferred. */
+const char *request_header_text(const struct request *request, const char *name);
 /* The parsed body of a route with `body` set; borrowed. */
 const json_t *request_json(const struct request *request);
 

@@ -1,6 +1,7 @@
 #include "serve/request.h"
 
 #include <inttypes.h>
+#include <microhttpd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,10 @@ int request_query_int(struct request *request, const char *name, int64_t min, in
     }
     *value = number;
     return 1;
+}
+
+const char *request_header_text(const struct request *request, const char *name) {
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
 const json_t *request_json(const struct request *request) {

@@ -11,7 +11,7 @@
 struct MHD_Connection;
 struct connection;
 
-enum { REQUEST_HEADERS_MAX = 4, REQUEST_TEXT_INLINE = 512 };
+enum { REQUEST_HEADERS_MAX = 6, REQUEST_TEXT_INLINE = 512 };
 /* A deferred request and whoever finishes it may meet in any order. */
 enum request_state { REQUEST_RUNNING, REQUEST_SUSPENDED, REQUEST_FINISHED };
 
