@@ -13,7 +13,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "data/split.h"
-#include "model/model.h"
+#include "model/member.h"
 
 enum { MEMBERS_MAX = 16 };
 
@@ -21,13 +21,6 @@ static const struct param_spec blend_params[] = {
     {"models", PARAM_TEXT, "bias,svd", 0, 0, NULL,
      "comma-separated saved models (their algorithms and parameters are taken) or names of algorithms"},
     {"folds", PARAM_INT, "5", 2, 100, NULL, "folds of the out-of-fold predictions"},
-};
-
-struct member {
-    const struct algorithm *algorithm;
-    struct tensor_set *saved; /* owns the parameters' texts; NULL for a bare algorithm name */
-    struct param_values params;
-    uint64_t seed;
 };
 
 struct blend_fit {
@@ -42,20 +35,6 @@ struct blend_fit {
 };
 
 /* ---- members ---- */
-
-static reel_status member_open(struct member *member, const char *name, uint64_t seed, reel_error *err) {
-    member->algorithm = algorithm_find(name);
-    member->seed = seed;
-    if (member->algorithm)
-        return params_parse(member->algorithm->params, member->algorithm->n_params, NULL, 0, &member->params, err);
-    TRY_RETURN(tensor_file_open(name, "reel-model", &member->saved, err));
-    const char *algorithm = tensor_set_get(member->saved, "algorithm"), *text = tensor_set_get(member->saved, "seed");
-    member->algorithm = algorithm ? algorithm_find(algorithm) : NULL;
-    if (!member->algorithm)
-        return error_set(err, REEL_CORRUPT, "%s: unknown algorithm \"%.40s\"", name, algorithm ? algorithm : "");
-    if (text) member->seed = strtoull(text, NULL, 10);
-    return params_of_set(member->saved, member->algorithm->params, member->algorithm->n_params, &member->params, err);
-}
 
 static reel_status members_open(struct blend_fit *fit, reel_error *err) {
     reel_status status = REEL_OK;
@@ -79,24 +58,6 @@ cleanup:
     return status;
 }
 
-static reel_status member_fit(const struct blend_fit *fit, const struct member *member, const struct ratings *ratings,
-                              const struct rating_pairs *test, const char *stage, struct reel_model **model,
-                              struct fit_output *output, reel_error *err) {
-    struct fit_input input = {.dataset = fit->input->dataset,
-                              .ratings = ratings,
-                              .test = member->algorithm->predicts_test ? test : NULL,
-                              .params = &member->params,
-                              .seed = member->seed,
-                              .stage = stage};
-    return model_fit(fit->ctx, member->algorithm, &input, model, output, err);
-}
-
-static void output_free(struct fit_output *output) {
-    free(output->epochs);
-    mem_free(output->test_predictions);
-    *output = (struct fit_output){0};
-}
-
 /* ---- out-of-fold predictions ---- */
 
 /* Predictions (pairs->n,) of one member fitted without the pairs. */
@@ -110,12 +71,12 @@ static reel_status predict_fold(struct blend_fit *fit, int fold, const struct me
     char stage[96];
     snprintf(stage, sizeof stage, "%sblend fold %d/%d %s ", fit->input->stage, fold + 1, fit->folds,
              member->algorithm->name);
-    TRY(member_fit(fit, member, train, pairs, stage, &model, &output, err));
+    TRY(member_fit(fit->ctx, member, fit->input->dataset, train, pairs, stage, &model, &output, err));
     TRY(model_measure(fit->ctx, model, pairs, output.test_predictions, predictions, &metrics, err));
     total->visited += output.visited;
     total->fit_seconds += output.fit_seconds;
 cleanup:
-    output_free(&output);
+    member_output_free(&output);
     reel_model_free(model);
     return status;
 }
@@ -175,24 +136,9 @@ static void solve_weights(struct blend_fit *fit) {
 
 /* ---- the model ---- */
 
-/* Moves a fitted member's tensors and metadata into the blend's set. */
-static reel_status put_member(int index, const struct reel_model *model, struct tensor_set *set, reel_error *err) {
-    char name[TENSOR_NAME_MAX + 16];
-    for (size_t i = 0; i < tensor_set_count(model->set); i++) {
-        const struct tensor *tensor = tensor_set_at(model->set, i);
-        void *data;
-        if (strcmp(tensor->name, "user_ids") == 0 || strcmp(tensor->name, "movie_ids") == 0) continue;
-        snprintf(name, sizeof name, "m%d.%s", index, tensor->name);
-        TRY_RETURN(tensor_set_add(set, name, tensor->dtype, tensor->n_dims, tensor->shape, &data, err));
-        if (tensor->bytes) memcpy(data, tensor->data, tensor->bytes);
-    }
-    const char *key, *value;
-    for (size_t i = 0; tensor_set_metadata_at(model->set, i, &key, &value); i++) {
-        char prefixed[160];
-        snprintf(prefixed, sizeof prefixed, "m%d.%s", index, key);
-        TRY_RETURN(tensor_set_put(set, prefixed, value, err));
-    }
-    return REEL_OK;
+static const char *prefix_of(int index, char prefix[16]) {
+    snprintf(prefix, 16, "m%d.", index);
+    return prefix;
 }
 
 static reel_status fit_members(struct blend_fit *fit, struct tensor_set *set, struct fit_output *total,
@@ -200,13 +146,14 @@ static reel_status fit_members(struct blend_fit *fit, struct tensor_set *set, st
     for (int m = 0; m < fit->n; m++) {
         struct reel_model *model = NULL;
         struct fit_output output = {0};
-        char stage[96];
+        char stage[96], prefix[16];
         snprintf(stage, sizeof stage, "%sblend %s ", fit->input->stage, fit->members[m].algorithm->name);
-        reel_status status = member_fit(fit, &fit->members[m], fit->input->ratings, NULL, stage, &model, &output, err);
-        if (status == REEL_OK) status = put_member(m, model, set, err);
+        reel_status status = member_fit(fit->ctx, &fit->members[m], fit->input->dataset, fit->input->ratings, NULL,
+                                        stage, &model, &output, err);
+        if (status == REEL_OK) status = member_put(prefix_of(m, prefix), model, set, err);
         total->visited += output.visited;
         total->fit_seconds += output.fit_seconds;
-        output_free(&output);
+        member_output_free(&output);
         reel_model_free(model);
         if (status != REEL_OK) return status;
     }
@@ -236,7 +183,7 @@ static reel_status blend_fit(reel_context *ctx, const struct fit_input *input, s
     TRY(put_weights(&fit, set, err));
     TRY(fit_members(&fit, set, output, err));
 cleanup:
-    for (int m = 0; m < fit.n; m++) tensor_set_free(fit.members[m].saved);
+    for (int m = 0; m < fit.n; m++) member_free(&fit.members[m]);
     mem_free(fit.test);
     return status;
 }
@@ -250,32 +197,13 @@ struct blend_state {
     struct reel_model *members[MEMBERS_MAX];
 };
 
-/* Member `index` as a model over the blend's own tensors. */
 static reel_status bind_member(const struct reel_model *model, int index, struct reel_model **out, reel_error *err) {
-    reel_status status = REEL_OK;
-    struct tensor_set *set = NULL;
-    char prefix[16];
-    size_t length = (size_t)snprintf(prefix, sizeof prefix, "m%d.", index);
-    TRY(tensor_set_new(&set, err));
-    for (size_t i = 0; i < tensor_set_count(model->set); i++) {
-        const struct tensor *tensor = tensor_set_at(model->set, i);
-        int ids = strcmp(tensor->name, "user_ids") == 0 || strcmp(tensor->name, "movie_ids") == 0;
-        if (!ids && strncmp(tensor->name, prefix, length) != 0) continue;
-        TRY(tensor_set_add_borrowed(set, ids ? tensor->name : tensor->name + length, tensor->dtype, tensor->n_dims,
-                                    tensor->shape, tensor->data, err));
-    }
-    const char *key, *value;
-    for (size_t i = 0; tensor_set_metadata_at(model->set, i, &key, &value); i++)
-        if (strncmp(key, prefix, length) == 0) TRY(tensor_set_put(set, key + length, value, err));
-    const char *name = tensor_set_get(set, "algorithm");
-    if (name && strcmp(name, "blend") == 0) {
-        status = error_set(err, REEL_CORRUPT, "%s: a blend within a blend", tensor_set_path(model->set));
-        goto cleanup;
-    }
-    return model_from_set(set, out, err);
-cleanup:
-    tensor_set_free(set);
-    return status;
+    char prefix[16], key[32];
+    snprintf(key, sizeof key, "%salgorithm", prefix_of(index, prefix));
+    const char *name = tensor_set_get(model->set, key);
+    if (name && strcmp(name, "blend") == 0)
+        return error_set(err, REEL_CORRUPT, "%s: a blend within a blend", tensor_set_path(model->set));
+    return member_bind(model, prefix, out, err);
 }
 
 static reel_status blend_bind(struct reel_model *model, reel_error *err) {

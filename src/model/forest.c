@@ -283,7 +283,10 @@ reel_status forest_bind(struct reel_model *model, reel_error *err) {
 
 void forest_unbind(struct reel_model *model) {
     struct forest *forest = model->state;
-    if (forest) mem_free(forest->nodes);
+    if (forest) {
+        mem_free(forest->nodes);
+        reel_model_free(forest->init);
+    }
     mem_free(forest);
 }
 
@@ -335,5 +338,6 @@ reel_status forest_fold_in(const struct reel_model *model, int64_t n, const int3
 }
 
 const struct forest *forest_view(const struct reel_model *model) {
-    return model->state;
+    const struct forest *forest = model->state;
+    return forest->init ? NULL : forest;
 }

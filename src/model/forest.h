@@ -50,6 +50,8 @@ struct forest {
     int fixed, shift;
     int32_t fixed_base;
     float base;
+    struct reel_model *init; /* gbdt: its clipped score goes below the trees'; NULL = none. Freed by forest_unbind */
+    double init_line[2];     /* what is added is [0] + [1] * that score */
 };
 
 /* Trees while they are collected. Zero-initialise; freed with forest_builder_free. */
@@ -82,6 +84,7 @@ reel_status forest_bind(struct reel_model *model, reel_error *err);
 void forest_unbind(struct reel_model *model);
 reel_status forest_predict(const struct reel_model *model, int64_t n, const int32_t *users, const int32_t *movies,
                            const uint32_t *times, float *scores, float *sds, reel_error *err);
+/* NULL where scores are more than sums of trees. */
 const struct forest *forest_view(const struct reel_model *model);
 reel_status forest_fold_in(const struct reel_model *model, int64_t n, const int32_t *movies, const float *stars,
                            uint32_t time, float *scores, float *sds, reel_error *err);

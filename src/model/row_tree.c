@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/common/philox.h"
 #include "core/error.h"
 #include "core/mem.h"
 
@@ -284,29 +283,12 @@ static void search_column(void *arg, int64_t task, int worker) {
 
 /* ---- the best split of a node ---- */
 
-/* The order in which a node tries the columns: drawn, so that of equal splits, which small nodes are full of, no column
- * is preferred. */
-static void draw_order(struct grower *grower, uint64_t id) {
-    const struct row_limits *limits = grower->limits;
-    int n = grower->data->columns.n;
-    for (int c = 0; c < n; c++) grower->order[c] = c;
-    struct philox4 words = {{0}};
-    for (int i = 0; i < n - 1; i++) {
-        if (i % 4 == 0)
-            words = philox_block(limits->seed ^ id, philox_stream(PHILOX_TREES, limits->tree), (uint64_t)i / 4 + 1);
-        int other = i + (int)((uint64_t)words.v[i % 4] * (uint64_t)(n - i) >> 32);
-        int swap = grower->order[i];
-        grower->order[i] = grower->order[other];
-        grower->order[other] = swap;
-    }
-}
-
 /* The column with the best split, -1 = none. Of those that vary, max_features are looked at, and more until there is a
- * split; of equal ones the first drawn is taken. */
+ * split. The order is drawn, so that of equal splits, which small nodes are full of, no column is preferred. */
 static int choose_column(struct grower *grower, struct node_job *job) {
     int n = grower->data->columns.n, seen = 0, best = -1;
     int wide = grower->top && job->part->end - job->part->begin >= WIDE_NODE;
-    draw_order(grower, job->part->id);
+    tree_draw_columns(grower->limits->seed, grower->limits->tree, job->part->id, n, grower->order);
     if (wide) thread_pool_run(grower->ctx->pool, n, search_column, job);
     for (int i = 0; i < n && (seen < grower->limits->max_features || best < 0); i++) {
         int c = grower->order[i];

@@ -55,7 +55,7 @@ reel_status reel_scorer_new(reel_context *ctx, const reel_dataset *dataset, cons
     scorer->has_panels =
         algorithm->factor_view && scorer->backend->ops->score_movies && algorithm->factor_view(model, &scorer->view);
     if (scorer->has_panels) TRY(scorer_pack(scorer, err));
-    if (algorithm->forest_view && scorer->backend->ops->forest_movies)
+    if (algorithm->forest_view && algorithm->forest_view(model) && scorer->backend->ops->forest_movies)
         TRY(forest_plan_new(ctx, scorer->backend, model, algorithm->forest_view(model), dataset->n_movies,
                             scorer->movie_map, &scorer->planned, err));
     *out = scorer;

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "kernels/common/philox.h"
 
 /* Nodes of the level whose splits are searched at most. */
 enum { NODES_MAX = TREE_LEAVES_MAX / 2 };
@@ -74,6 +75,7 @@ struct candidate_split {
     int64_t left_sum, left_count;
     int32_t rank;
     float threshold;
+    int varies; /* the column has more than one value in the node */
 };
 
 struct search {
@@ -113,13 +115,14 @@ static void scan_node(const struct tree_column *column, const tree_sum *bins, in
         tree_sum bin = bins[(int64_t)value * n_nodes + at];
         if (bin[1] == 0) continue;
         int64_t right = node->count - count;
-        if (previous >= 0 && count >= min_leaf && right >= min_leaf &&
-            column->values[value] > column->values[previous] + 1e-7f) {
+        int apart = previous >= 0 && column->values[value] > column->values[previous] + 1e-7f;
+        best->varies |= apart;
+        if (apart && count >= min_leaf && right >= min_leaf) {
             double difference = n * (double)sum - (double)count * total;
             double gain = difference * difference / ((double)count * (double)right);
             if (gain > best->gain)
-                *best = (struct candidate_split){gain, sum, count, previous,
-                                                 tree_threshold(column->values[previous], column->values[value])};
+                *best = (struct candidate_split){
+                    gain, sum, count, previous, tree_threshold(column->values[previous], column->values[value]), 1};
         }
         sum += bin[0];
         count += bin[1];
@@ -134,7 +137,7 @@ static void search_column(void *arg, int64_t task, int worker) {
     fill_bins(column, search->pass->sums[column->table], search->n_nodes, bins);
     for (int node = 0; node < search->n_nodes; node++) {
         struct candidate_split *best = &search->best[task * search->n_nodes + node];
-        best->gain = -1;
+        *best = (struct candidate_split){.gain = -1};
         if (search->open[node])
             scan_node(column, bins, search->n_nodes, node, &search->nodes[node], search->limits->min_samples_leaf,
                       best);
@@ -166,20 +169,43 @@ static void split_node(struct tree *tree, int at, int column, const struct candi
         .sum = node->sum - split->left_sum, .count = node->count - split->left_count, .column = -1, .alive = 1};
 }
 
-/* Picks each node's best split, columns in order. Returns how many nodes were split. */
+void tree_draw_columns(uint64_t seed, uint32_t tree, uint64_t id, int n, int *order) {
+    struct philox4 words = {{0}};
+    for (int c = 0; c < n; c++) order[c] = c;
+    for (int i = 0; i < n - 1; i++) {
+        if (i % 4 == 0) words = philox_block(seed ^ id, philox_stream(PHILOX_TREES, tree), (uint64_t)i / 4 + 1);
+        int other = i + (int)((uint64_t)words.v[i % 4] * (uint64_t)(n - i) >> 32);
+        int swap = order[i];
+        order[i] = order[other];
+        order[other] = swap;
+    }
+}
+
+/* The column of a node's best split, -1 = none: of all, or of the first max_features of a drawn order that vary; of
+ * more where none of these has one. */
+static int choose_column(const struct search *search, int first, int node) {
+    const struct tree_limits *limits = search->limits;
+    int order[STAR_COLUMNS_MAX], n = search->columns->n, drawn = limits->max_features < n, column = -1, seen = 0;
+    const struct candidate_split *best = NULL;
+    if (drawn) tree_draw_columns(limits->seed, limits->tree, (uint64_t)(first + node), n, order);
+    for (int i = 0; i < n && (!best || seen < limits->max_features); i++) {
+        int c = drawn ? order[i] : i;
+        const struct candidate_split *split = &search->best[(int64_t)c * search->n_nodes + node];
+        seen += split->varies;
+        if (split->gain < 0 || (best && split->gain <= best->gain)) continue;
+        best = split;
+        column = c;
+    }
+    return column;
+}
+
+/* Picks each node's best split. Returns how many nodes were split. */
 static int choose_splits(const struct search *search, struct tree *tree, int first) {
     int n_split = 0;
     for (int node = 0; node < search->n_nodes; node++) {
-        const struct candidate_split *best = NULL;
-        int column = -1;
-        for (int c = 0; c < search->columns->n; c++) {
-            const struct candidate_split *split = &search->best[(int64_t)c * search->n_nodes + node];
-            if (split->gain < 0 || (best && split->gain <= best->gain)) continue;
-            best = split;
-            column = c;
-        }
-        if (!best) continue;
-        split_node(tree, first + node, column, best);
+        int column = choose_column(search, first, node);
+        if (column < 0) continue;
+        split_node(tree, first + node, column, &search->best[(int64_t)column * search->n_nodes + node]);
         n_split++;
     }
     return n_split;
@@ -188,8 +214,7 @@ static int choose_splits(const struct search *search, struct tree *tree, int fir
 /* Writes the bits that say which rows go right at the splits of `level`. */
 static void set_right_bits(struct tree_pass *pass, const struct tree_columns *columns, const struct tree *tree,
                            int level) {
-    const int64_t rows[STAR_TABLES] = {(int64_t)pass->rows.ratings->n_users + 1,
-                                       (int64_t)pass->rows.ratings->n_movies + 1, STAR_HOURS + 1};
+    const int64_t *rows = pass->n_rows;
     const int bytes = tree_right_bytes(level);
     for (int t = 0; t < STAR_TABLES; t++) memset(pass->right[t], 0, (size_t)(rows[t] * bytes));
     for (int node = 0; node < 1 << level; node++) {

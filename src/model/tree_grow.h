@@ -49,7 +49,13 @@ struct tree {
 struct tree_limits {
     int depth; /* 1..TREE_DEPTH_MAX */
     int64_t min_samples_split, min_samples_leaf;
+    int max_features; /* columns that vary which a split looks at; all of them, or drawn anew for each node */
+    uint64_t seed;    /* of these draws */
+    uint32_t tree;    /* their sub-stream */
 };
+
+/* order (n,) = a permutation of 0..n-1 drawn for node `id` of tree `tree`. */
+void tree_draw_columns(uint64_t seed, uint32_t tree, uint64_t id, int n, int *order);
 
 /* Grows a tree on pass's gradients. `pass` says whether the ratings still have to take the leaves of the tree before
  * (split_level and leaves, as tree_grow and the caller left them); afterwards split_level is the last level with

@@ -60,6 +60,7 @@ static void count_digits(void *arg, int64_t task, int worker) {
     for (int64_t i = task * RATINGS_A_TASK; i < task_end(selection->pass, task); i++) {
         int32_t value = rows->residuals[i];
         if (selection->whole && value < 0) value = -value;
+        if (!selection->whole && selection->pass->bag && !selection->pass->bag[i]) continue;
         int group = selection->whole ? 0 : rows->nodes[i];
         uint32_t key = (uint32_t)value ^ 0x80000000u; /* orders as the integers do */
         if ((key & selection->mask) != selection->prefix[group]) continue;
@@ -125,8 +126,9 @@ static void place_task(void *arg, int64_t task, int worker) {
     for (int64_t user = task * USERS_A_TASK; user < last; user++)
         for (int64_t i = ratings->user_offsets[user]; i < ratings->user_offsets[user + 1]; i++) {
             int node = level > 0 ? rows->nodes[i] : 0, byte = node >> 3;
-            int right = pass->right[STAR_USER][user * bytes + byte] |
-                        pass->right[STAR_MOVIE][(int64_t)ratings->user_movies[i] * bytes + byte] |
+            int64_t own = features_row(pass->stride, (int32_t)user, ratings->user_ratings[i]);
+            int64_t movie = features_row(pass->stride, ratings->user_movies[i], ratings->user_ratings[i]);
+            int right = pass->right[STAR_USER][own * bytes + byte] | pass->right[STAR_MOVIE][movie * bytes + byte] |
                         pass->right[STAR_CALENDAR][rows->hours[i] * bytes + byte];
             rows->nodes[i] = (uint8_t)(2 * node + (right >> (node & 7) & 1));
         }
@@ -147,6 +149,7 @@ static void sum_leaves(void *arg, int64_t task, int worker) {
     tree_sum *sums = job->sums + worker * TREE_LEAVES_MAX;
     for (int64_t i = task * RATINGS_A_TASK; i < task_end(job->pass, task); i++) {
         int64_t rest = (int64_t)rows->residuals[i] - job->leaves[rows->nodes[i]], delta = job->loss->delta;
+        if (job->pass->bag && !job->pass->bag[i]) continue;
         sums[rows->nodes[i]] += (tree_sum){rest < -delta ? -delta : rest > delta ? delta : rest, 1};
     }
 }
@@ -184,8 +187,7 @@ reel_status tree_loss_leaves(reel_context *ctx, const struct tree_loss *loss, st
     return REEL_OK;
 }
 
-/* In stars. */
-static double loss_of(const struct tree_loss *loss, double residual) {
+double tree_loss_of(const struct tree_loss *loss, double residual) {
     double size = fabs(residual), delta = (double)loss->delta / TREE_ONE;
     if (loss->kind == TREE_SQUARED) return residual * residual;
     if (loss->kind == TREE_ABSOLUTE) return size;
@@ -202,7 +204,7 @@ static void update_task(void *arg, int64_t task, int worker) {
         rows->residuals[i] -= job->leaves[rows->nodes[i]];
         rows->nodes[i] = 0;
         double residual = (double)rows->residuals[i] / TREE_ONE;
-        sum += loss_of(job->loss, residual);
+        sum += tree_loss_of(job->loss, residual);
         squared += residual * residual;
     }
     job->losses[2 * task] = sum;

@@ -15,9 +15,12 @@ struct tree_loss {
 
 /* The constant that boosting starts from, fixed point: mean, median or quantile (linear between two ratings). */
 int32_t tree_loss_base(const struct tree_loss *loss, const struct ratings *ratings);
+/* The loss of one residual, both in stars. */
+double tree_loss_of(const struct tree_loss *loss, double residual);
 /* Sets what `pass` takes for the negative gradient at the present residuals. */
 reel_status tree_loss_gradient(reel_context *ctx, struct tree_loss *loss, struct tree_pass *pass, reel_error *err);
-/* The loss's best constant in each of the n_leaves leaves below the last level's splits, fixed point; 0 in empty ones.
+/* The loss's best constant in each of the n_leaves leaves below the last level's splits, fixed point; 0 in empty ones;
+ * of the ratings in the bag.
  * Leaves rows.nodes at the leaves. The quantile of n values at alpha is the ceil(alpha n)-th smallest. */
 reel_status tree_loss_leaves(reel_context *ctx, const struct tree_loss *loss, struct tree_pass *pass, int n_leaves,
                              int32_t *leaves, reel_error *err);

