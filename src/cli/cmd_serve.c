@@ -1,4 +1,5 @@
 /* reel serve: the HTTP service. */
+#define _GNU_SOURCE /* pipe2 */
 #include "cli.h"
 
 #ifndef REEL_WITH_SERVE
@@ -7,6 +8,8 @@
 
 #if REEL_WITH_SERVE
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,9 +47,31 @@ static int print_ready(const struct cli *cli, const reel_serve_options *options,
     return fflush(stdout) == 0 ? CLI_OK : CLI_FAILED;
 }
 
+/* Signals may arrive in any thread, also in those that OpenBLAS started before main: the handler passes them on. */
+static int signal_pipe[2];
+
+static void on_signal(int number) {
+    int code = errno;
+    char byte = (char)number;
+    if (write(signal_pipe[1], &byte, 1) < 0) { /* full: signals enough are waiting */
+    }
+    errno = code;
+}
+
+static int watch_signals(const struct cli *cli) {
+    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    if (pipe2(signal_pipe, O_CLOEXEC) != 0 || fcntl(signal_pipe[1], F_SETFL, O_NONBLOCK) != 0 ||
+        sigaction(SIGINT, &action, NULL) != 0 || sigaction(SIGTERM, &action, NULL) != 0 ||
+        sigaction(SIGHUP, &action, NULL) != 0)
+        return cli_fail(cli, &(reel_error){REEL_IO, "signals cannot be watched"});
+    signal(SIGPIPE, SIG_IGN);
+    return -1;
+}
+
 /* Until SIGINT or SIGTERM; SIGHUP loads everything afresh. */
-static void serve_until_stopped(const struct cli *cli, reel_server *server, const sigset_t *signals) {
-    for (int number = 0; sigwait(signals, &number) == 0 && number == SIGHUP;) {
+static void serve_until_stopped(const struct cli *cli, reel_server *server) {
+    char number = 0;
+    while (read(signal_pipe[0], &number, 1) == 1 && number == SIGHUP) {
         reel_error err;
         reel_status status = reel_server_reload(server, &err);
         if (status != REEL_OK)
@@ -59,17 +84,11 @@ static void serve_until_stopped(const struct cli *cli, reel_server *server, cons
 static int serve(struct cli *cli, const reel_serve_options *options) {
     reel_error err;
     reel_server *server;
-    sigset_t signals;
-    /* Blocked in every thread the server will have; taken by sigwait below. */
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    int status = watch_signals(cli);
+    if (status >= 0) return status;
     if (reel_server_start(cli->ctx, options, &server, &err) != REEL_OK) return cli_fail(cli, &err);
-    int status = print_ready(cli, options, server);
-    if (status == CLI_OK) serve_until_stopped(cli, server, &signals);
+    status = print_ready(cli, options, server);
+    if (status == CLI_OK) serve_until_stopped(cli, server);
     if (!cli->quiet) fprintf(stderr, "reel: serve: stopping\n");
     reel_server_stop(server, DRAIN_MS);
     return status;

@@ -173,6 +173,11 @@ static void check_body(struct request *request, const struct guard_view *view) {
     }
 }
 
+static void refuse(struct request *request, const char *why) {
+    request->close = 1;
+    request_problem(request, 400, "%s", why);
+}
+
 /* Everything that is known before the body. */
 static enum MHD_Result begin(struct request *request, const char *method, const char *version) {
     struct guard_view view;
@@ -188,14 +193,14 @@ static enum MHD_Result begin(struct request *request, const char *method, const 
     request->chunked = view.chunked;
     if (view.chunked) request->close = 1; /* whatever else the client calls the end of a chunk, nothing follows it */
     if (view.wrong) {
-        request->close = 1;
-        request_problem(request, 400, "%s", view.wrong);
+        request->wrong_target = view.wrong; /* nothing of it is fit to be repeated */
+        refuse(request, view.wrong);
         return send_answer(request);
     }
     if (!address_take(front->addresses, connection->address, request->started_ns))
         request_problem(request, 429, "too many requests from this address");
     else if (request->wrong_target)
-        request_problem(request, 400, "%s", request->wrong_target);
+        refuse(request, request->wrong_target);
     else
         find_route(request);
     if (request->match.route && !request->status)
@@ -373,9 +378,10 @@ static struct MHD_Daemon *start_daemon(struct listener *listener, int fd) {
         on_access, listener, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)MEMORY_PER_CONNECTION, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)listener->front->service->options.max_connections + 16, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)IDLE_SECONDS + 5, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION, on_connection,
-        listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, listener, MHD_OPTION_URI_LOG_CALLBACK, on_request_line,
-        listener, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL, MHD_OPTION_END);
+        (unsigned)IDLE_SECONDS + 5, MHD_OPTION_STRICT_FOR_CLIENT, 0 /* guard.c is stricter and answers better */,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, listener, MHD_OPTION_NOTIFY_COMPLETED, on_completed, listener,
+        MHD_OPTION_URI_LOG_CALLBACK, on_request_line, listener, MHD_OPTION_UNESCAPE_CALLBACK, leave_escaped, NULL,
+        MHD_OPTION_END);
 }
 
 static reel_status start_all(struct front *front, reel_error *err) {
