@@ -255,7 +255,7 @@ static enum request_outcome dispatch(struct request *request) {
         return REQUEST_DONE;
     }
     request->snapshot = snapshot_pin(request->service->snapshots, connection->daemon);
-    if (!request->snapshot && !route_is_system(route)) {
+    if (!atomic_load(&request->service->loaded) && !route_is_system(route)) {
         request_problem(request, 503, "the service is still loading");
         return REQUEST_DONE;
     }

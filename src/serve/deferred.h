@@ -27,6 +27,8 @@ struct deferred {
 
 /* Answers from the cache: 1 = done. */
 int answer_from_cache(struct request *request, const struct answer_key *key);
+/* Puts an answer there that nobody has asked for yet; 0 = memory is out. */
+int answer_into_cache(struct service *service, const struct answer_key *key, const struct strbuf *text);
 /* A zeroed struct of `size` bytes that starts with a struct deferred; NULL = a problem has been set. `key` NULL = not
  * to be cached. */
 void *deferred_new(struct request *request, size_t size, const struct answer_key *key,

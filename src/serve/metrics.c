@@ -163,6 +163,8 @@ static void queue_text(const struct service *service, struct strbuf *out) {
     gauge(out, "reel_cache_misses_total", "counter", "Finished bodies not found there.", (double)cache.misses);
     gauge(out, "reel_cache_bytes", "gauge", "Bytes of finished bodies kept.", (double)cache.bytes);
     gauge(out, "reel_cache_entries", "gauge", "Finished bodies kept.", (double)cache.entries);
+    if (service->scheduler)
+        gauge(out, "reel_jobs_queued", "gauge", "Jobs that wait.", scheduler_queued(service->scheduler));
 }
 
 static void model_text(const struct snapshot *snapshot, struct strbuf *out) {

@@ -4,6 +4,7 @@
 #include "serve/json_write.h"
 #include "serve/routes.h"
 #include "serve/schemas.h"
+#include "serve/server.h"
 #include "serve/suggest.h"
 
 /* "title":...,"genres":[...] of a movie: its fragment without the id. */
@@ -185,17 +186,22 @@ static void run_suggestions(struct work **works, int n, int worker) {
     mem_free(lists);
 }
 
+static struct answer_key suggestions_key(const struct snapshot *snapshot, const struct snapshot_model *model,
+                                         int64_t id, uint64_t store_version) {
+    return (struct answer_key){.route = &route_suggested_movies,
+                               .snapshot = snapshot->generation,
+                               .model = model_tag(model),
+                               .subject = id,
+                               .store_version = store_version};
+}
+
 static enum request_outcome get_suggested_movies(struct request *request) {
     int64_t id;
     const struct snapshot *snapshot = request_snapshot(request);
     if (request_path_int(request, "id", &id) < 1) return REQUEST_DONE;
     const struct snapshot_model *model = request_model(request, NULL);
     if (!model) return REQUEST_DONE;
-    struct answer_key key = {.route = &route_suggested_movies,
-                             .snapshot = snapshot->generation,
-                             .model = model_tag(model),
-                             .subject = id,
-                             .store_version = request_store_version(request, id)};
+    struct answer_key key = suggestions_key(snapshot, model, id, request_store_version(request, id));
     if (answer_from_cache(request, &key)) return REQUEST_DONE;
     int32_t user = reel_dataset_user_index(snapshot->dataset, id);
     int live = user_has_live(request_service(request), id);
@@ -210,6 +216,71 @@ static enum request_outcome get_suggested_movies(struct request *request) {
     work->user = user;
     /* The address of a loaded model names the batch: same model, same snapshot. */
     return live ? deferred_submit(work) : deferred_submit_batch(work, (uint64_t)(uintptr_t)model, run_suggestions);
+}
+
+/* ---- the same beforehand: precompute jobs ---- */
+
+enum { PRECOMPUTE_BATCH = 64 };
+
+struct ahead {
+    struct service *service;
+    const struct snapshot *snapshot;
+    const struct snapshot_model *model;
+    int64_t bytes;
+};
+
+/* Puts the lists of n users without live ratings into the cache. */
+static reel_status suggest_ahead(struct ahead *ahead, int n, const int32_t *users, struct suggestions *lists,
+                                 reel_error *err) {
+    const struct store *store = ahead->service->store;
+    const struct reel_dataset *dataset = ahead->snapshot->dataset;
+    TRY_RETURN(suggest_many(ahead->model, dataset, n, users, lists, err));
+    for (int i = 0; i < n; i++) {
+        int32_t id = dataset->user_ids[users[i]];
+        uint64_t version = store ? store_user_version(store, id) : 0;
+        if (user_has_live(ahead->service, id)) continue;
+        struct answer_key key = suggestions_key(ahead->snapshot, ahead->model, id, version);
+        struct strbuf out = {0};
+        write_suggestions(&out, ahead->snapshot, &lists[i]);
+        if (out.failed || !answer_into_cache(ahead->service, &key, &out)) {
+            strbuf_free(&out);
+            return error_no_memory(err, 0);
+        }
+        ahead->bytes += (int64_t)out.length;
+        strbuf_free(&out);
+    }
+    return REEL_OK;
+}
+
+static reel_status suggest_all_ahead(struct ahead *ahead, reel_context *ctx, reel_error *err) {
+    reel_status status = REEL_OK;
+    const int32_t n_users = ahead->snapshot->dataset->n_users;
+    struct suggestions *lists = NULL;
+    int32_t users[PRECOMPUTE_BATCH], done = 0;
+    TRY(MEM_RAW(&lists, PRECOMPUTE_BATCH, err));
+    while (done < n_users && ahead->bytes < ahead->service->options.cache_bytes / 10 * 9) {
+        int n = n_users - done < PRECOMPUTE_BATCH ? n_users - done : PRECOMPUTE_BATCH;
+        for (int i = 0; i < n; i++) users[i] = done + i;
+        TRY(context_check(ctx, err));
+        TRY(suggest_ahead(ahead, n, users, lists, err));
+        done += n;
+        context_progress(ctx, "precompute", "users", done, n_users, NULL, 0, done == n_users);
+    }
+cleanup:
+    mem_free(lists);
+    return status;
+}
+
+reel_status precompute_suggestions(struct service *service, reel_context *ctx, const char *name, reel_error *err) {
+    reel_status status;
+    const struct snapshot *snapshot = snapshot_pin(service->snapshots, -1);
+    struct ahead ahead = {service, snapshot, snapshot_model_find(snapshot, name), 0};
+    if (!ahead.model)
+        status = error_set(err, REEL_NOT_FOUND, "no model called %.40s is loaded", name);
+    else
+        status = suggest_all_ahead(&ahead, ctx, err);
+    snapshot_release(snapshot);
+    return status;
 }
 
 /* clang-format off */

@@ -88,6 +88,8 @@ static reel_status copy_text(struct arena *arena, const char **text, reel_error 
 static reel_status set_model(struct server_internals *internals, size_t i, const char *name, const char *path,
                              reel_error *err) {
     struct loaded_model *loaded = &internals->loaded[i];
+    if (strcmp(name, "clusters") == 0)
+        return error_set(err, REEL_INVALID_ARGUMENT, "a model cannot be called clusters: that is the clusters' name");
     if (strlen(name) >= sizeof loaded->name || strlen(path) >= sizeof loaded->path)
         return error_set(err, REEL_INVALID_ARGUMENT, "a model's name or path is too long: %.80s", name);
     memcpy(loaded->name, name, strlen(name) + 1);
@@ -159,9 +161,19 @@ static reel_status load(struct service *service, const char *fresh, reel_error *
     return status;
 }
 
+/* The collections of the dataset that is loaded now; a store that cannot be written keeps what it has. */
+static reel_status fill_store(struct service *service, reel_error *err) {
+    if (!service->store || !store_writable(service->store)) return REEL_OK;
+    const struct snapshot *snapshot = snapshot_pin(service->snapshots, -1);
+    reel_status status = store_fill(service->store, snapshot->dataset, snapshot->user_clusters, err);
+    snapshot_release(snapshot);
+    return status;
+}
+
 reel_status service_reload(struct service *service, reel_error *err) {
     pthread_mutex_lock(&service->internals->reload_lock);
     reel_status status = load(service, NULL, err);
+    if (status == REEL_OK) status = fill_store(service, err);
     pthread_mutex_unlock(&service->internals->reload_lock);
     return status;
 }
@@ -272,12 +284,46 @@ static reel_status start_parts(struct reel_server *server, reel_error *err) {
     TRY_RETURN(cache_new(options->cache_bytes, &service->cache, err));
     TRY_RETURN(snapshot_cell_new(options->daemons, &service->snapshots, err));
     TRY_RETURN(batcher_new(&batching, &service->batcher, err));
-    if (options->store) return error_set(err, REEL_UNSUPPORTED, "the store is not built yet");
+    if (options->store) TRY_RETURN(store_open(options->store, 0, &service->store, err));
     TRY_RETURN(front_start(service, internals->router, options->daemons, &internals->front, err));
     if (pthread_create(&internals->watchdog, NULL, watch, server) != 0)
         return error_set(err, REEL_NO_MEMORY, "no thread could be started");
     internals->watchdog_runs = 1;
     return REEL_OK;
+}
+
+/* A job has made a file: load it. Nothing else is left to do for it. */
+static reel_status on_job_done(void *arg, reel_context *ctx, const char *kind, const char *name, const char *path,
+                               reel_error *err) {
+    struct service *service = arg;
+    if (strcmp(kind, "precompute") == 0) return precompute_suggestions(service, ctx, name, err);
+    if (!path[0]) return REEL_OK;
+    return service_reload_model(service, strcmp(kind, "cluster") == 0 ? "clusters" : name, path, err);
+}
+
+/* Where jobs write: as said, else the store's folder. */
+static void choose_models_dir(const reel_serve_options *options, char *out, size_t size) {
+    const char *slash = strrchr(options->store, '/');
+    if (options->models_dir)
+        snprintf(out, size, "%s", options->models_dir);
+    else if (slash)
+        snprintf(out, size, "%.*s", (int)(slash - options->store + (slash == options->store)), options->store);
+    else
+        snprintf(out, size, ".");
+}
+
+static reel_status start_jobs(struct service *service, reel_error *err) {
+    char models_dir[PATH_BYTES];
+    choose_models_dir(&service->options, models_dir, sizeof models_dir);
+    const struct scheduler_options scheduling = {
+        .store = service->store,
+        .dataset = service->options.dataset,
+        .models_dir = models_dir,
+        .device = service->options.device,
+        .done = on_job_done,
+        .arg = service,
+    };
+    return scheduler_new(&scheduling, &service->scheduler, err);
 }
 
 reel_status reel_server_start(reel_context *ctx, const reel_serve_options *options, reel_server **out,
@@ -294,6 +340,8 @@ reel_status reel_server_start(reel_context *ctx, const reel_serve_options *optio
     TRY(start_parts(server, err));
     TRY(context_check(ctx, err));
     TRY(service_reload(&server->service, err));
+    if (server->service.store) TRY(start_jobs(&server->service, err));
+    atomic_store(&server->service.loaded, 1);
     atomic_store(&server->service.ready, 1);
     *out = server;
     server = NULL;
@@ -329,7 +377,9 @@ void reel_server_stop(reel_server *server, int drain_ms) {
     atomic_store(&internals->stopping, 1);
     if (internals->watchdog_runs) pthread_join(internals->watchdog, NULL);
     front_stop(internals->front);
+    scheduler_free(service->scheduler);
     batcher_free(service->batcher);
+    store_close(service->store);
     snapshot_cell_free(service->snapshots);
     cache_free(service->cache);
     access_log_free(service->log);

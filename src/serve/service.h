@@ -22,8 +22,8 @@ struct service {
     struct snapshot_cell *snapshots;
     struct auth *auth;
     const struct router *router;
-    struct server_internals *internals; /* server.c's */
-    _Atomic int ready, draining;
+    struct server_internals *internals;  /* server.c's */
+    _Atomic int loaded, ready, draining; /* loaded: all of the above is there; ready: and requests are welcome */
 };
 
 /* Swaps in what has changed on disk. Reloads are serialised; a failure leaves what is loaded. These block: call them

@@ -14,7 +14,7 @@ def files(tmp_path_factory):
 @pytest.fixture(scope="session")
 def service(files, tmp_path_factory):
     """One service for all tests that do not change how it runs; with a store, an API key and a JWT secret."""
-    with Service(files) as running:
+    with Service(files, store=tmp_path_factory.mktemp("store") / "live.db") as running:
         yield running
 
 
