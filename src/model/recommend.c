@@ -218,7 +218,8 @@ reel_status reel_scorer_recommend(const reel_scorer *scorer, const reel_recommen
     int64_t wanted = (int64_t)query->offset + query->n;
     if (wanted > dataset->n_movies) wanted = dataset->n_movies;
     TRY(MEM_RAW(&scores, dataset->n_movies, err));
-    if (!scorer->has_panels) TRY(MEM_RAW(&sds, dataset->n_movies, err));
+    /* A visitor's scores never come from panels. */
+    if (!scorer->has_panels || query->user < 0) TRY(MEM_RAW(&sds, dataset->n_movies, err));
     TRY(MEM_RAW(&keys, top_n_capacity((size_t)wanted), err));
     TRY(query_scores(scorer, query, scores, sds, err));
     struct top_n top;

@@ -3,8 +3,24 @@
 #include <math.h>
 #include <strings.h>
 
+#include "core/error.h"
 #include "model/model.h"
 #include "serve/json_write.h"
+
+/* Models made of factors give the deviations of a known user's movies only when asked pair by pair. */
+static reel_status add_deviations(const struct snapshot_model *model, int32_t user, reel_recommendation *items, int n,
+                                  reel_error *err) {
+    enum { CHUNK = 256 };
+    int32_t users[CHUNK], movies[CHUNK];
+    float scores[CHUNK], sds[CHUNK];
+    for (int first = 0; first < n; first += CHUNK) {
+        int chunk = n - first < CHUNK ? n - first : CHUNK;
+        for (int i = 0; i < chunk; i++) users[i] = user, movies[i] = items[first + i].movie;
+        TRY_RETURN(reel_scorer_predict(model->scorer, chunk, users, movies, NULL, scores, sds, err));
+        for (int i = 0; i < chunk; i++) items[first + i].sd = sds[i];
+    }
+    return REEL_OK;
+}
 
 reel_status recommend_user(const struct snapshot_model *model, const struct user_ratings *ratings,
                            reel_recommend_query *query, reel_recommendation *items, int *n_items, reel_error *err) {
@@ -13,7 +29,10 @@ reel_status recommend_user(const struct snapshot_model *model, const struct user
     query->n_rated = ratings->n;
     query->rated_movies = ratings->movies;
     query->rated_stars = ratings->stars;
-    return reel_scorer_recommend(model->scorer, query, items, n_items, err);
+    TRY_RETURN(reel_scorer_recommend(model->scorer, query, items, n_items, err));
+    return query->user < 0 || *n_items == 0 || isfinite(items[0].sd)
+               ? REEL_OK
+               : add_deviations(model, query->user, items, *n_items, err);
 }
 
 static void write_because(struct strbuf *out, const struct snapshot *snapshot, const struct user_ratings *ratings,

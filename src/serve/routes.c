@@ -2,9 +2,6 @@
 #include "serve/routes.h"
 
 const struct route *const service_routes[] = {
-    &route_page,
-    &route_asset,
-    &route_users,
     &route_user,
     &route_suggested_movies,
     &route_recommendations,
@@ -19,6 +16,10 @@ const struct route *const service_routes[] = {
     &route_cluster,
     &route_models,
     &route_model_reload,
+    &route_jobs,
+    &route_job_submit,
+    &route_job,
+    &route_job_cancel,
     &route_user_recommendation,
     &route_user_rated,
     &route_user_list,

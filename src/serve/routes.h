@@ -4,8 +4,6 @@
 
 #include "serve/http.h"
 
-/* routes_page.c, routes_users.c */
-extern const struct route route_page, route_asset, route_users;
 /* routes_b.c: source system B */
 extern const struct route route_user, route_suggested_movies, route_movie, route_most_similar_movies;
 /* routes_a.c: source system A */
@@ -15,7 +13,8 @@ extern const struct route route_user_recommendation, route_user_rated, route_use
 extern const struct route route_recommendations, route_recommend_many, route_predictions;
 /* routes_ratings.c */
 extern const struct route route_rate, route_unrate;
-/* routes_movies.c, routes_clusters.c, routes_models.c */
-extern const struct route route_movies, route_clusters, route_cluster, route_models, route_model_reload;
+/* routes_movies.c, routes_clusters.c, routes_models.c, routes_jobs.c */
+extern const struct route route_movies, route_clusters, route_cluster, route_models, route_model_reload, route_jobs,
+    route_job_submit, route_job, route_job_cancel;
 
 #endif

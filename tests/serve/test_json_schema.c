@@ -77,6 +77,11 @@ static void reasons_name_the_place(void) {
     CHECK_STR(reason, "ratings/0/rating must be 0.5..5 (found 6)");
     CHECK(check(route_recommend_many.body, "{\"users\":[1],\"ratings\":[]}") == SCHEMA_BAD_SHAPE);
     CHECK(check(route_recommend_many.body, "{}") == SCHEMA_BAD_SHAPE);
+    CHECK(check(route_job_submit.body,
+                "{\"kind\":\"train\",\"algorithm\":\"svd\",\"model\":\"m\",\"params\":{\"fa\":1}}") ==
+          SCHEMA_BAD_SHAPE);
+    CHECK_STR(reason, "params has an unknown key \"fa\"");
+    CHECK(check(route_job_submit.body, "{\"kind\":\"cluster\",\"k\":4}") == SCHEMA_OK);
 }
 
 /* A long or binary key of a stranger may not leave the buffer or break the text. */
