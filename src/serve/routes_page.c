@@ -33,12 +33,15 @@ static int takes_gzip(const struct request *request) {
     return 0;
 }
 
-static enum request_outcome answer(struct request *request, const struct page_file *file, const char *cache_control) {
-    int gzip = takes_gzip(request);
-    const unsigned char *data = gzip ? file->gzip : file->plain;
+static void add_headers(struct request *request, const char *cache_control) {
     request_header(request, "Content-Security-Policy", content_security_policy);
     request_header(request, "Cache-Control", cache_control);
     request_header(request, "Vary", "Accept-Encoding");
+}
+
+static enum request_outcome answer(struct request *request, const struct page_file *file) {
+    int gzip = takes_gzip(request);
+    const unsigned char *data = gzip ? file->gzip : file->plain;
     if (gzip) request_header(request, "Content-Encoding", "gzip");
     request_body(request, 200,
                  body_new(file->content_type, (const char *)data, gzip ? file->gzip_size : file->plain_size));
@@ -54,8 +57,9 @@ static int is_known(const struct request *request) {
 static enum request_outcome get_page(struct request *request) {
     const struct page_file *file = find("index.html");
     request_header(request, "ETag", page_etag);
-    if (!is_known(request)) return answer(request, file, "no-cache");
-    request_header(request, "Cache-Control", "no-cache");
+    add_headers(request, "no-cache");
+    if (!is_known(request)) return answer(request, file);
+    /* A browser takes over the headers of a 304, the policy too: they must be those of the document. */
     request_body(request, 304, body_new(file->content_type, "", 0));
     return REQUEST_DONE;
 }
@@ -67,7 +71,8 @@ static enum request_outcome get_asset(struct request *request) {
         request_problem(request, 404, "there is no such file of this version of the page");
         return REQUEST_DONE;
     }
-    return answer(request, file, "public, max-age=31536000, immutable");
+    add_headers(request, "public, max-age=31536000, immutable");
+    return answer(request, file);
 }
 
 const struct route route_page = {

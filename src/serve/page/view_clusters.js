@@ -33,7 +33,7 @@ function scatter(points, clusters) {
     return (v) => 12 + Math.min(1, Math.max(0, (v - low) / (high - low || 1))) * (length - 24);
   };
   const [x, y] = [scale('x', 640), scale('y', 320)];
-  const dots = points.map((p) => svg('circle', { class: tone(p.cluster), cx: x(p.x).toFixed(1), cy: (320 - y(p.y)).toFixed(1), r: 3, 'data-user': p.userId },
+  const dots = points.map((p) => svg('circle', { class: tone(p.cluster), cx: x(p.x).toFixed(1), cy: (320 - y(p.y)).toFixed(1), r: 3.5, 'data-user': p.userId },
     svg('title', {}, `User ${p.userId}, cluster ${p.cluster}`)));
   return h('figure', { class: 'map' },
     svg('svg', { viewBox: '0 0 640 320', role: 'img', 'aria-label': `Map of ${count(points.length)} users in ${clusters.length} clusters`,

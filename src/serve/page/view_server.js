@@ -20,12 +20,12 @@ function parse(text) {
 const sum = (samples, name) => samples.filter((s) => s.name === name).reduce((all, s) => all + s.value, 0);
 const one = (samples, name) => samples.find((s) => s.name === name)?.value;
 
-// Counts by upper bound, added over all routes: Map(le -> n), bounds ascending.
-function buckets(samples, name, route) {
+// The latency histogram as Map(upper bound -> count), added up over the routes that `of` takes.
+function spread(samples, of = () => true) {
   const all = new Map();
-  for (const s of samples) if (s.name === `${name}_bucket` && (!route || s.labels.route === route)) {
-    const le = s.labels.le === '+Inf' ? Infinity : Number(s.labels.le);
-    all.set(le, (all.get(le) ?? 0) + s.value);
+  for (const { name, labels, value } of samples) if (name === 'reel_request_seconds_bucket' && of(labels)) {
+    const bound = labels.le === '+Inf' ? Infinity : Number(labels.le);
+    all.set(bound, (all.get(bound) ?? 0) + value);
   }
   return new Map([...all].sort((a, b) => a[0] - b[0]));
 }
@@ -49,7 +49,7 @@ function sparkline(values, words) {
   const place = (v, i) => `${(((i + KEPT - values.length) / (KEPT - 1)) * 240).toFixed(1)},${(46 - (v / most) * 42).toFixed(1)}`;
   const points = values.map((v, i) => (Number.isFinite(v) ? place(v, i) : null)).filter(Boolean);
   return svg('svg', { class: 'spark', viewBox: '0 0 240 48', preserveAspectRatio: 'none', role: 'img', 'aria-label': words },
-    svg('path', { class: 'ground', d: 'M0 46.5H240' }), points.length > 0 && svg('polyline', { points: points.length > 1 ? points.join(' ') : `0,46 ${points[0]}` }));
+    svg('path', { class: 'ground', d: 'M0 46.5H240' }), points.length > 1 && svg('polyline', { points: points.join(' ') }));
 }
 
 const tile = (name, value, extra) => h('div', { class: 'stat' }, h('dt', {}, name), h('dd', {}, value, extra));
@@ -69,23 +69,24 @@ function modelTable(models) {
 }
 
 function routeTable(samples) {
-  const routes = [...new Set(samples.filter((s) => s.name === 'reel_request_duration_seconds_count').map((s) => s.labels.route))]
-    .map((route) => ({ route, n: samples.filter((s) => s.name === 'reel_request_duration_seconds_count' && s.labels.route === route).reduce((all, s) => all + s.value, 0),
-      spread: buckets(samples, 'reel_request_duration_seconds', route) })).filter((r) => r.n > 0).sort((a, b) => b.n - a.n).slice(0, 12);
+  const routes = samples.filter((s) => s.name === 'reel_request_seconds_count' && s.labels.route).sort((a, b) => b.value - a.value).slice(0, 12);
+  const at = ({ route, method }) => (labels) => labels.route === route && labels.method === method;
+  const number = (text) => h('td', { class: 'number' }, text);
   return h('table', {}, h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Route'), ['Requests', 'Median', '99 %'].map((t) => h('th', { scope: 'col', class: 'number' }, t)))),
-    h('tbody', {}, routes.map((r) => h('tr', {}, h('th', { scope: 'row', class: 'code' }, r.route), h('td', { class: 'number' }, count(r.n)),
-      h('td', { class: 'number' }, duration(quantile(r.spread, null, 0.5))), h('td', { class: 'number' }, duration(quantile(r.spread, null, 0.99)))))));
+    h('tbody', {}, routes.map(({ labels, value }) => h('tr', {}, h('th', { scope: 'row', class: 'code' }, `${labels.method} ${labels.route}`),
+      number(count(value)), number(duration(quantile(spread(samples, at(labels)), null, 0.5))), number(duration(quantile(spread(samples, at(labels)), null, 0.99)))))));
 }
 
 export default async function server(page) {
-  const tiles = h('dl', { class: 'stats', id: 'stats' });
+  const curves = h('dl', { class: 'stats', id: 'curves' });
+  const tiles = h('dl', { class: 'stats small' });
   const routes = h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Requests by route' });
   const models = h('div', {});
   const history = [];
   let before;
   const draw = async () => {
     const samples = parse(await api.metrics(page.signal));
-    const now = { at: performance.now(), requests: sum(samples, 'reel_requests_total'), spread: buckets(samples, 'reel_request_duration_seconds') };
+    const now = { at: performance.now(), requests: sum(samples, 'reel_requests_total'), spread: spread(samples) };
     if (before) {
       const seconds = (now.at - before.at) / 1000;
       history.push({ rate: (now.requests - before.requests) / seconds, p50: quantile(now.spread, before.spread, 0.5), p99: quantile(now.spread, before.spread, 0.99) });
@@ -96,18 +97,18 @@ export default async function server(page) {
     const hits = sum(samples, 'reel_cache_hits_total');
     const asked = hits + sum(samples, 'reel_cache_misses_total');
     const batches = sum(samples, 'reel_batches_total');
-    fill(tiles,
+    fill(curves,
       tile('Requests a second', fixed(last.rate, 1), sparkline(history.map((p) => p.rate), `Requests a second over two minutes, now ${fixed(last.rate, 1)}`)),
       tile('Latency, median', duration(last.p50), sparkline(history.map((p) => p.p50), `Median latency, now ${duration(last.p50)}`)),
-      tile('Latency, 99 %', duration(last.p99), sparkline(history.map((p) => p.p99), `99th percentile of latency, now ${duration(last.p99)}`)),
-      tile('Requests in all', count(now.requests)), tile('Connections', count(one(samples, 'reel_connections') ?? 0)),
+      tile('Latency, 99 %', duration(last.p99), sparkline(history.map((p) => p.p99), `99th percentile of latency, now ${duration(last.p99)}`)));
+    fill(tiles, tile('Requests in all', count(now.requests)), tile('Connections', count(one(samples, 'reel_connections') ?? 0)),
       tile('Waiting for a score', count(one(samples, 'reel_queue_depth') ?? 0)),
       tile('Requests a batch', batches ? fixed(sum(samples, 'reel_batched_requests_total') / batches, 1) : '–'),
       tile('Cache hits', asked ? `${fixed((100 * hits) / asked, 1)} %` : '–'),
       tile('Memory', bytes(one(samples, 'process_resident_memory_bytes') ?? 0)));
     fill(routes, routeTable(samples));
   };
-  fill(page.main, page.heading('Server'), h('p', { class: 'lead' }, 'What this server does right now, read from its metrics every two seconds.'), tiles,
+  fill(page.main, page.heading('Server'), h('p', { class: 'lead' }, 'What this server does right now, read from its metrics every two seconds.'), curves, tiles,
     h('section', {}, h('h2', {}, 'By route, since it started'), routes), h('section', {}, h('h2', {}, 'Loaded models'), models));
   const loaded = await api.models(page.signal);
   fill(models, modelTable(loaded.models));
