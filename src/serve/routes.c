@@ -2,6 +2,9 @@
 #include "serve/routes.h"
 
 const struct route *const service_routes[] = {
+    &route_page,
+    &route_asset,
+    &route_users,
     &route_user,
     &route_suggested_movies,
     &route_recommendations,

@@ -4,6 +4,8 @@
 
 #include "serve/http.h"
 
+/* routes_page.c, routes_users.c */
+extern const struct route route_page, route_asset, route_users;
 /* routes_b.c: source system B */
 extern const struct route route_user, route_suggested_movies, route_movie, route_most_similar_movies;
 /* routes_a.c: source system A */
