@@ -6,11 +6,10 @@
 #include "core/error.h"
 #include "core/mem.h"
 
-/* Adds a zeroed column. */
-static reel_status add_column(struct star *star, enum star_table table, const char *name, float **values,
-                              reel_error *err) {
+reel_status star_add_column(struct star *star, enum star_table table, const char *name, float **values,
+                            reel_error *err) {
     if (star->n_columns == STAR_COLUMNS_MAX)
-        return error_set(err, REEL_UNSUPPORTED, "more than %d feature columns", STAR_COLUMNS_MAX);
+        return error_set(err, REEL_UNSUPPORTED, "more than %d feature columns (at '%s')", STAR_COLUMNS_MAX, name);
     struct star_column *column = &star->columns[star->n_columns];
     column->table = table;
     snprintf(column->name, sizeof column->name, "%s", name);
@@ -57,9 +56,9 @@ static reel_status add_means(const struct ratings *ratings, struct star *star, r
     struct total *users = NULL, *movies = NULL;
     float *user_mean, *movie_mean, *popularity;
     int32_t n_users = ratings->n_users, n_movies = ratings->n_movies;
-    TRY(add_column(star, STAR_USER, "user_rt_mean", &user_mean, err));
-    TRY(add_column(star, STAR_MOVIE, "movie_rt_mean", &movie_mean, err));
-    TRY(add_column(star, STAR_MOVIE, "popularity", &popularity, err));
+    TRY(star_add_column(star, STAR_USER, "user_rt_mean", &user_mean, err));
+    TRY(star_add_column(star, STAR_MOVIE, "movie_rt_mean", &movie_mean, err));
+    TRY(star_add_column(star, STAR_MOVIE, "popularity", &popularity, err));
     TRY(MEM_NEW(&users, n_users, err));
     TRY(MEM_NEW(&movies, n_movies, err));
     float mean = mean_of(sum_ratings(ratings, users, movies), 0);
@@ -98,7 +97,7 @@ static reel_status copy_by_stars(const struct star *star, struct star *out, reel
     for (int c = 0; c < star->n_columns; c++) {
         const struct star_column *from = &star->columns[c];
         float *to;
-        TRY_RETURN(add_column(out, from->table, from->name, &to, err));
+        TRY_RETURN(star_add_column(out, from->table, from->name, &to, err));
         int32_t n = star->n_rows[from->table], each = from->table == STAR_CALENDAR ? 1 : STAR_HALF_STARS;
         for (int64_t i = 0; i < (int64_t)n * each; i++) to[i] = from->values[i / each];
         to[(int64_t)n * each] = from->values[n];
@@ -136,7 +135,7 @@ static reel_status add_weekdays(struct star *star, reel_error *err) {
         char name[24];
         float *values;
         snprintf(name, sizeof name, "weekday_%d", day);
-        TRY_RETURN(add_column(star, STAR_CALENDAR, name, &values, err));
+        TRY_RETURN(star_add_column(star, STAR_CALENDAR, name, &values, err));
         for (int hour = 0; hour < 24; hour++) values[24 * day + hour] = 1;
     }
     return REEL_OK;
@@ -145,7 +144,7 @@ static reel_status add_weekdays(struct star *star, reel_error *err) {
 static reel_status add_movielens_genres(const struct reel_dataset *dataset, struct star *star, reel_error *err) {
     for (int32_t g = 0; g < dataset->n_genres; g++) {
         float *values;
-        TRY_RETURN(add_column(star, STAR_MOVIE, text_at(&dataset->genres, g), &values, err));
+        TRY_RETURN(star_add_column(star, STAR_MOVIE, text_at(&dataset->genres, g), &values, err));
         for (int32_t m = 0; m < dataset->n_movies; m++) values[m] = (float)(dataset->movie_genres[m] >> g & 1);
     }
     return REEL_OK;
@@ -158,7 +157,7 @@ static reel_status add_tmdb_genres(const struct reel_dataset *dataset, struct st
                          "genres=tmdb needs a dataset that was imported with movies_metadata.csv");
     for (int g = 0; g < METADATA_GENRES; g++) {
         float *values;
-        TRY_RETURN(add_column(star, STAR_MOVIE, metadata_genre_name(g), &values, err));
+        TRY_RETURN(star_add_column(star, STAR_MOVIE, metadata_genre_name(g), &values, err));
         for (int32_t i = 0; i < metadata->n; i++) values[metadata->movies[i]] = (float)(metadata->genres[i] >> g & 1);
     }
     return REEL_OK;
@@ -168,11 +167,11 @@ static reel_status add_optional(const struct reel_dataset *dataset, const struct
                                 struct star *star, reel_error *err) {
     float *values;
     if (options->year) {
-        TRY_RETURN(add_column(star, STAR_MOVIE, "year", &values, err));
+        TRY_RETURN(star_add_column(star, STAR_MOVIE, "year", &values, err));
         for (int32_t m = 0; m < dataset->n_movies; m++) values[m] = (float)dataset->movie_years[m];
     }
     if (options->hour) {
-        TRY_RETURN(add_column(star, STAR_CALENDAR, "hour", &values, err));
+        TRY_RETURN(star_add_column(star, STAR_CALENDAR, "hour", &values, err));
         for (int hour = 0; hour < STAR_HOURS; hour++) values[hour] = (float)(hour % 24);
         values[STAR_HOURS] = -1;
     }

@@ -37,6 +37,13 @@ struct star_options {
 reel_status star_build(const struct reel_dataset *dataset, const struct ratings *ratings,
                        const struct star_options *options, struct star *star, reel_error *err);
 void star_free(struct star *star);
+/* Adds a zeroed column: *values (n_rows[table] + 1,). UNSUPPORTED when there are STAR_COLUMNS_MAX. */
+reel_status star_add_column(struct star *star, enum star_table table, const char *name, float **values,
+                            reel_error *err);
+/* Adds the columns of a CSV. Its header is userId, movieId, weekday (0..6, Monday = 0) or hour (0..23, UTC), which says
+ * the table, and then the columns' names; its rows are a key and numbers. Keys that the dataset lacks are passed over;
+ * what has no value gets the mean of the given ones. BAD_INPUT with file and line, NOT_FOUND, IO. */
+reel_status star_read_columns(const struct reel_dataset *dataset, const char *path, struct star *star, reel_error *err);
 /* The star of `ratings` as each of them sees it when it is left out of the means and of popularity: users and movies
  * have STAR_HALF_STARS rows, row i * STAR_HALF_STARS + h - 1 for a rating of h half stars. What has no other rating
  * gets the mean of all others. `star` was built of the same ratings. Freed with star_free, whatever the result. */

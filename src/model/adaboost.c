@@ -149,12 +149,12 @@ static void weigh(struct boost *boost, int at, int *go_on, int *keep) {
 
 /* ---- the fit ---- */
 
-static reel_status boost_new(struct boost *boost, reel_error *err) {
+static reel_status boost_new(struct boost *boost, struct fit_output *output, reel_error *err) {
     const struct param_values *params = boost->input->params;
     int64_t n = boost->input->ratings->n_ratings;
     boost->learning_rate = params_number(params, "learning_rate");
     boost->loss = (enum adaboost_loss)params_number(params, "loss");
-    TRY_RETURN(row_forest_new(boost->ctx, boost->input, &boost->forest, err));
+    TRY_RETURN(row_forest_new(boost->ctx, boost->input, &boost->forest, output, err));
     TRY_RETURN(MEM_RAW(&boost->weights, n, err));
     TRY_RETURN(MEM_RAW(&boost->errors, n, err));
     TRY_RETURN(MEM_RAW(&boost->copies, n, err));
@@ -206,14 +206,14 @@ static reel_status adaboost_fit(reel_context *ctx, const struct fit_input *input
     reel_status status = REEL_OK;
     struct boost *boost = NULL;
     void *weights;
-    double start = clock_seconds();
     TRY_RETURN(MEM_NEW(&boost, 1, err));
     boost->ctx = ctx;
     boost->input = input;
-    TRY(boost_new(boost, err));
+    TRY(boost_new(boost, output, err));
+    double start = clock_seconds();
     TRY(run(boost, err));
-    output->fit_seconds = clock_seconds() - start;
-    output->visited = input->ratings->n_ratings * boost->forest.trees.n_trees;
+    output->fit_seconds += clock_seconds() - start;
+    output->visited += input->ratings->n_ratings * boost->forest.trees.n_trees;
     TRY(tensor_set_add1(set, "tree_weights", DTYPE_F64, boost->forest.trees.n_trees, &weights, err));
     memcpy(weights, boost->tree_weights, sizeof(double) * (size_t)boost->forest.trees.n_trees);
     TRY(row_forest_put(&boost->forest, 0, set, err));

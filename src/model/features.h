@@ -11,17 +11,20 @@
 #include "model/model.h"
 
 /* The parameters, for the end of an algorithm's list. */
-#define FEATURE_PARAMS                                                                                 \
-    {"means",                                                                                          \
-     PARAM_CHOICE,                                                                                     \
-     "train",                                                                                          \
-     0,                                                                                                \
-     0,                                                                                                \
-     "train|all|loo",                                                                                  \
-     "ratings that the feature means are taken from; all leaks, loo leaves each training rating out"}, \
-        {"genres", PARAM_CHOICE, "movielens", 0, 0, "movielens|tmdb", "whose genres are features"},    \
-        {"year", PARAM_BOOL, "0", 0, 1, NULL, "the movie's year as a feature"}, {                      \
-        "hour", PARAM_BOOL, "0", 0, 1, NULL, "the hour of the day (UTC) as a feature"                  \
+#define FEATURE_PARAMS                                                                                           \
+    {"means",                                                                                                    \
+     PARAM_CHOICE,                                                                                               \
+     "train",                                                                                                    \
+     0,                                                                                                          \
+     0,                                                                                                          \
+     "train|all|loo",                                                                                            \
+     "ratings the feature means are of; all leaks, loo leaves each training rating out"},                        \
+        {"genres", PARAM_CHOICE, "movielens", 0, 0, "movielens|tmdb", "whose genres are features"},              \
+        {"year", PARAM_BOOL, "0", 0, 1, NULL, "the movie's year as a feature"},                                  \
+        {"hour", PARAM_BOOL, "0", 0, 1, NULL, "the hour of the day (UTC) as a feature"},                         \
+        {"columns", PARAM_TEXT, "", 0, 0, NULL, "CSVs of more features, separated by commas (docs/trees.md)"}, { \
+        "factors_of", PARAM_TEXT, "", 0, 0, NULL,                                                                \
+            "factors and biases as features: of an algorithm, or as a saved model was fitted"                    \
     }
 
 struct features {
@@ -30,8 +33,10 @@ struct features {
     int stride;           /* rows of the training star a user or movie: 1, or STAR_HALF_STARS */
 };
 
-/* Freed with features_free, whatever the result. */
-reel_status features_new(const struct fit_input *input, struct features *features, reel_error *err);
+/* With factors_of another model is fitted on the same ratings; its rate and seconds are added to `total`. Freed with
+ * features_free, whatever the result. */
+reel_status features_new(reel_context *ctx, const struct fit_input *input, struct features *features,
+                         struct fit_output *total, reel_error *err);
 void features_free(struct features *features);
 
 /* Adds the tensor "importances" F32 (C,): each column's share of `gains` (C,); zeros where there are none. */

@@ -222,7 +222,7 @@ static reel_status boosting_new(struct boosting *boosting, struct fit_output *ou
     /* What is added to a model starts from nothing. */
     boosting->base = boosting->init_model ? 0 : tree_loss_base(&boosting->loss, input->ratings);
     boosting->reach = (int64_t)5 * TREE_ONE;
-    TRY_RETURN(features_new(input, &boosting->features, err));
+    TRY_RETURN(features_new(boosting->ctx, input, &boosting->features, output, err));
     int n = boosting->features.star.n_columns, drawn = (int)(params_number(input->params, "max_features") * n);
     boosting->limits.max_features = drawn < 1 ? 1 : drawn;
     TRY_RETURN(tree_columns_new(boosting->ctx, features_training(&boosting->features), &boosting->columns, err));

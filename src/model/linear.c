@@ -232,13 +232,13 @@ static reel_status linear_fit(reel_context *ctx, const struct fit_input *input, 
     reel_status status = REEL_OK;
     struct regression *fit = NULL;
     void *coefficients, *intercept;
-    double start = clock_seconds();
     char stage[96];
     snprintf(stage, sizeof stage, "%.60slinear", input->stage);
     TRY_RETURN(MEM_NEW(&fit, 1, err));
     fit->ratings = input->ratings;
-    TRY(features_new(input, &fit->features, err));
+    TRY(features_new(ctx, input, &fit->features, output, err));
     fit->n = fit->features.star.n_columns;
+    double start = clock_seconds();
     context_progress(ctx, stage, "ratings", 0, input->ratings->n_ratings, NULL, 0, 0);
     TRY(make_sides(fit, err));
     fit->mean_stars = mean_stars(&fit->sides[STAR_CALENDAR], input->ratings->n_ratings);
@@ -247,8 +247,8 @@ static reel_status linear_fit(reel_context *ctx, const struct fit_input *input, 
     TRY(tensor_set_add1(set, "intercept", DTYPE_F64, 1, &intercept, err));
     TRY(solve(fit, params_number(input->params, "alpha"), coefficients, intercept, err));
     context_progress(ctx, stage, "ratings", input->ratings->n_ratings, input->ratings->n_ratings, NULL, 0, 1);
-    output->fit_seconds = clock_seconds() - start;
-    output->visited = input->ratings->n_ratings;
+    output->fit_seconds += clock_seconds() - start;
+    output->visited += input->ratings->n_ratings;
     TRY(forest_put_columns(&fit->features.star, set, err));
 cleanup:
     regression_free(fit);

@@ -135,14 +135,14 @@ static reel_status run_wave(struct bagging *bagging, int n, reel_error *err) {
     return REEL_OK;
 }
 
-static reel_status bagging_new(struct bagging *bagging, reel_error *err) {
+static reel_status bagging_new(struct bagging *bagging, struct fit_output *output, reel_error *err) {
     const struct param_values *params = bagging->input->params;
     int64_t n = bagging->input->ratings->n_ratings;
     int workers = thread_pool_size(bagging->ctx->pool);
     bagging->n_trees = (int)params_number(params, "n_estimators");
     bagging->bootstrap = params_number(params, "bootstrap") != 0;
     bagging->base = baseline_mean(bagging->input->ratings);
-    TRY_RETURN(row_forest_new(bagging->ctx, bagging->input, &bagging->forest, err));
+    TRY_RETURN(row_forest_new(bagging->ctx, bagging->input, &bagging->forest, output, err));
     if (params_number(params, "oob") != 0) {
         if (!bagging->bootstrap)
             return error_set(err, REEL_INVALID_ARGUMENT, "oob=1 needs bootstrap=1: else each tree sees every rating");
@@ -171,12 +171,12 @@ static reel_status forest_fit(reel_context *ctx, const struct fit_input *input, 
     reel_status status = REEL_OK;
     struct bagging *bagging = NULL;
     char stage[96];
-    double start = clock_seconds();
     snprintf(stage, sizeof stage, "%.60sforest", input->stage);
     TRY_RETURN(MEM_NEW(&bagging, 1, err));
     bagging->ctx = ctx;
     bagging->input = input;
-    TRY(bagging_new(bagging, err));
+    TRY(bagging_new(bagging, output, err));
+    double start = clock_seconds();
     for (int first = 0; first < bagging->n_trees; first += WAVE) {
         int n = bagging->n_trees - first < WAVE ? bagging->n_trees - first : WAVE;
         bagging->first = first;
@@ -184,8 +184,8 @@ static reel_status forest_fit(reel_context *ctx, const struct fit_input *input, 
         TRY(run_wave(bagging, n, err));
     }
     context_progress(ctx, stage, "trees", bagging->n_trees, bagging->n_trees, NULL, 0, 1);
-    output->fit_seconds = clock_seconds() - start;
-    output->visited = input->ratings->n_ratings * bagging->n_trees;
+    output->fit_seconds += clock_seconds() - start;
+    output->visited += input->ratings->n_ratings * bagging->n_trees;
     TRY(put_unseen(bagging, set, err));
     TRY(row_forest_put(&bagging->forest, (float)bagging->base, set, err));
 cleanup:

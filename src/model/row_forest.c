@@ -15,9 +15,9 @@ static struct row_limits limits_of(const struct fit_input *input, int n_columns)
 }
 
 reel_status row_forest_new(reel_context *ctx, const struct fit_input *input, struct row_forest *forest,
-                           reel_error *err) {
+                           struct fit_output *output, reel_error *err) {
     *forest = (struct row_forest){0};
-    TRY_RETURN(features_new(input, &forest->features, err));
+    TRY_RETURN(features_new(ctx, input, &forest->features, output, err));
     forest->limits = limits_of(input, forest->features.star.n_columns);
     return row_data_new(ctx, input->ratings, &forest->features, &forest->data, err);
 }

@@ -22,9 +22,9 @@ struct row_forest {
     double importances[STAR_COLUMNS_MAX]; /* sums of the trees' shares */
 };
 
-/* Freed with row_forest_free, whatever the result. */
+/* `output` as in features_new. Freed with row_forest_free, whatever the result. */
 reel_status row_forest_new(reel_context *ctx, const struct fit_input *input, struct row_forest *forest,
-                           reel_error *err);
+                           struct fit_output *output, reel_error *err);
 void row_forest_free(struct row_forest *forest);
 /* Appends a tree with its leaves (leaf - base) * scale, and frees it. */
 reel_status row_forest_add(struct row_forest *forest, struct row_tree *tree, double base, double scale,

