@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/file.h"
 #include "serve/request.h"
+#include "serve/server.h"
 
 enum { KEY_BYTES_MIN = 16, SECRET_BYTES_MIN = 32, SECRET_BYTES_MAX = 4096 };
 
@@ -79,24 +80,30 @@ void auth_free(struct auth *auth) {
 /* Digests are compared, so that neither contents nor length of the key show in the time. */
 static int key_fits(const struct auth *auth, const char *key) {
     unsigned char theirs[SHA256_DIGEST_SIZE];
-    if (!auth->has_key || !key) return 0;
+    if (!auth->has_key) return 0;
     digest(key, strlen(key), theirs);
     return memeql_sec(theirs, auth->key_digest, sizeof theirs);
 }
 
-static enum token_rights rights_of(const struct auth *auth, const char *authorization, const char *api_key) {
+static enum token_rights bearer_rights(const struct auth *auth, const char *authorization) {
     static const char scheme[] = "Bearer ";
-    if (key_fits(auth, api_key)) return TOKEN_ADMIN;
-    if (!auth->has_secret || !authorization || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0)
-        return TOKEN_BAD;
+    if (!auth->has_secret || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0) return TOKEN_BAD;
     const char *token = authorization + sizeof scheme - 1;
     while (*token == ' ') token++;
     return token_check(token, auth->secret, auth->secret_size, (long long)time(NULL));
 }
 
+/* Whoever shows two credentials must have two good ones. */
+static enum token_rights rights_of(const struct auth *auth, const char *authorization, const char *api_key) {
+    if (!authorization && !api_key) return TOKEN_BAD;
+    if (api_key && !key_fits(auth, api_key)) return TOKEN_BAD;
+    enum token_rights bearer = authorization ? bearer_rights(auth, authorization) : TOKEN_ADMIN;
+    return api_key && bearer != TOKEN_BAD ? TOKEN_ADMIN : bearer;
+}
+
 void auth_check(const struct auth *auth, struct request *request, const char *authorization, const char *api_key) {
     enum access_level access = request->match.route->access;
-    if (access == ACCESS_PUBLIC && !auth->all) return;
+    if (access == ACCESS_PUBLIC && (!auth->all || route_is_probe(request->match.route))) return;
     if (!auth->has_key && !auth->has_secret) {
         request_problem(request, 403, "writing and administering are off: no key is configured");
         return;

@@ -31,7 +31,8 @@ static enum request_outcome handle_metrics(struct request *request) {
 }
 
 static enum request_outcome handle_openapi(struct request *request) {
-    request_json_answer(request, 200, openapi_document(request_service(request)->router));
+    request_json_answer(request, 200,
+                        openapi_document(request_service(request)->router, request_service(request)->options.auth_all));
     return REQUEST_DONE;
 }
 
@@ -55,4 +56,8 @@ int route_is_system(const struct route *route) {
     for (int i = 0; system_routes[i]; i++)
         if (system_routes[i] == route) return 1;
     return 0;
+}
+
+int route_is_probe(const struct route *route) {
+    return route == &health || route == &ready;
 }

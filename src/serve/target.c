@@ -92,12 +92,13 @@ int target_integer(const char *text, long long *value) {
     enum { DIGITS_MAX = 16 };
     int negative = *text == '-';
     const char *at = text + negative;
+    size_t digits = strspn(at, "0123456789");
     long long sum = 0;
-    if (!*at || strlen(at) > DIGITS_MAX) return 0;
-    for (; *at; at++) {
-        if (*at < '0' || *at > '9') return 0;
-        sum = sum * 10 + (*at - '0');
-    }
+    if (digits == 0 || digits > DIGITS_MAX) return 0;
+    const char *end = at + digits;
+    if (*end == '.' && (end[1] == '\0' || end[1 + strspn(end + 1, "0")])) return 0;
+    if (*end && *end != '.') return 0;
+    for (; at < end; at++) sum = sum * 10 + (*at - '0');
     *value = negative ? -sum : sum;
     return sum <= 1LL << 53;
 }

@@ -20,7 +20,8 @@ struct target {
  * not hold, a bad or zero %XX, no UTF-8, a query name twice or too many of them. A path of too many segments is cut at
  * the limit, so that it matches nothing. */
 const char *target_parse(char *text, struct target *target);
-/* A whole decimal integer, optional minus, no other characters, |value| <= 2^53; 0 = it is not that. */
+/* A whole decimal integer: optional minus, at most 16 digits, |value| <= 2^53, no other characters but a fraction of
+ * zeros, for JSON Schema calls 7.0 an integer. 0 = it is not that. */
 int target_integer(const char *text, long long *value);
 /* 1 if the bytes are UTF-8 without overlong forms and surrogates. */
 int target_is_utf8(const char *text, size_t length);
