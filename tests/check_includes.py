@@ -19,7 +19,7 @@ ALLOWED = {
     "src/eval": {"reel", "core", "data", "model", "kernels/common"},
     "src/store": {"reel", "core", "data"},
     "src/sched": {"reel", "core", "data", "model", "eval", "store"},
-    "src/serve": {"reel", "core", "data", "model", "eval", "sched", "store", "generated"},
+    "src/serve": {"reel", "core", "data", "model", "eval", "sched", "store", "kernels/common", "generated"},
     "src/cli": {"reel"},
     "kernels/common": set(),
     "kernels/cpu": {"reel", "core", "kernels/common", "operators", "registry"},

@@ -100,7 +100,7 @@ def test_reasons(reading, reference):  # noqa: F811
 
 def test_wrong_queries(reading):  # noqa: F811
     path = "/api/v1/users/2/recommendations?"
-    for wrong in ("limit=0", "limit=1001", "limit=x", "limit=", "limit=1.0", "offset=-1", "year_from=abc", "explain=2",
+    for wrong in ("limit=0", "limit=1001", "limit=x", "limit=", "limit=1.5", "offset=-1", "year_from=abc", "explain=2",
                   "min_ratings=99999999999999999999", "limit=-9223372036854775809"):
         reading.refuses(400, "GET", path + wrong)
     reading.refuses(404, "GET", path + "model=none")
