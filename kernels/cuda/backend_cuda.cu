@@ -147,6 +147,7 @@ static const struct backend_ops cuda_ops = {
     .zero = cuda_zero,
     .sync = cuda_sync,
     .free_memory = cuda_free_memory,
+    .sgd_epoch = cuda_sgd_epoch,
     .factor_solve = cuda_factor_solve,
     .factor_k_max = GRAM_DIM_MAX - 2,
     .residuals = cuda_residuals,

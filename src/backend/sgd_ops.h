@@ -15,6 +15,8 @@
  * with p, q the values before the visit. The biases are two lanes more: (bias, 1) in a user row meets (1, bias) in
  * a movie row; the lanes that hold 1 have step 0 and keep 1, padding is 0.
  *
+ * Pointers without (dev) are to plain memory of the host. Waits.
+ *
  * dot in SGD_LANES partial sums, with V = stride / SGD_LANES vectors p_v, q_v:
  *   even = p_0 q_0, then fma over v = 2, 4, ...; odd = p_1 q_1, then fma over v = 3, 5, ... (0 when V = 1)
  *   s = even + odd by lane; then s[l] + s[l + 8], s[l] + s[l + 4], s[l] + s[l + 2], s[0] + s[1]. */
@@ -53,18 +55,21 @@ struct sgd_tile {
 
 struct sgd_epoch_args {
     int32_t n_user_bands, n_movie_bands;
-    const int32_t *block_order;   /* (n_user_bands * n_movie_bands,) blocks user_band * n_movie_bands + movie_band */
-    const int64_t *block_tiles;   /* (n_blocks + 1,) block b's tiles are block_tiles[b] .. block_tiles[b+1]-1 */
-    const int32_t *tile_order;    /* (n_tiles,) within each block's range a permutation of it */
-    const struct sgd_tile *tiles; /* (n_tiles,) */
-    const uint32_t *entries;      /* (n_ratings + SGD_AHEAD,), the rest 0 */
-    int stride;                   /* floats a row, a multiple of SGD_LANES */
-    float *users, *movies;        /* (rows, stride), aligned to 64 bytes */
-    const float *value;           /* (SGD_VALUES,) stars minus mean by half stars */
+    int64_t n_tiles;
+    const int32_t *block_order; /* (n_user_bands * n_movie_bands,) host; block = user_band * n_movie_bands + movie_band;
+                                   every block once */
+    const int64_t *block_tiles; /* (n_blocks + 1,) (dev) block b's tiles are block_tiles[b] .. block_tiles[b+1]-1 */
+    const int32_t *tile_order;  /* (n_tiles,) host; within each block's range a permutation of it */
+    const struct sgd_tile *tiles;         /* (n_tiles,) (dev) */
+    const uint32_t *entries;              /* (n_ratings + SGD_AHEAD,) (dev), the rest 0 */
+    int stride;                           /* floats a row, a multiple of SGD_LANES */
+    float *users, *movies;                /* (rows, stride) (dev), aligned to 64 bytes */
+    const float *value;                   /* (SGD_VALUES,) stars minus mean by half stars */
     const float *user_step, *user_keep;   /* (stride,) learning rate; 1 - learning rate * regularization. All */
     const float *movie_step, *movie_keep; /* lanes before the last SGD_LANES share one value */
     double *block_squared;                /* (n_blocks,) out: sum of squared errors before their visits */
-    int (*stop)(const void *arg);         /* asked before each block from any thread; 1 ends the call with CANCELLED */
+    int (*stop)(const void *arg);         /* asked before each block from any thread, or once before the launch on a
+                                             device; 1 ends the call with CANCELLED */
     const void *stop_arg;
 };
 

@@ -14,6 +14,13 @@ int sgd_grid_bands(int64_t n_ratings) {
     return n_ratings < 300000 ? 4 : n_ratings < 5000000 ? 8 : 16;
 }
 
+/* A power of two with some 64 ratings a block: enough to pay for handing a band from warp to warp. */
+int sgd_grid_device_bands(int64_t n_ratings) {
+    int bands = 4;
+    while (bands < SGD_BANDS_MAX && 4 * (int64_t)bands * bands * 64 <= n_ratings) bands *= 2;
+    return bands;
+}
+
 /* ---- tiles ---- */
 
 /* A unit is the users of one row of tiles: unit t of user band b gives tile t of every block of that band. */
@@ -190,6 +197,7 @@ static reel_status build_tiles(reel_context *ctx, struct builder *builder, reel_
     int32_t n_blocks = grid->n_user_bands * grid->n_movie_bands;
     builder->n_units = cut_units(builder, NULL);
     int64_t n_tiles = (int64_t)builder->n_units * grid->n_movie_bands, n_entries = 0;
+    grid->n_tiles = n_tiles;
     TRY_RETURN(MEM_NEW(&builder->units, builder->n_units, err));
     cut_units(builder, builder->units);
     TRY_RETURN(scratch_new(builder, thread_pool_size(ctx->pool), err));
@@ -285,12 +293,14 @@ static void shuffle_blocks(struct sgd_grid *grid, uint64_t seed, int epoch) {
 }
 
 void sgd_grid_shuffle(struct sgd_grid *grid, uint64_t seed, int epoch) {
+    const int32_t n_blocks = grid->n_user_bands * grid->n_movie_bands;
+    const uint32_t streams = n_blocks > 4096 ? (uint32_t)n_blocks : 4096;
     shuffle_blocks(grid, seed, epoch);
-    for (int32_t b = 0; b < grid->n_user_bands * grid->n_movie_bands; b++) {
+    for (int32_t b = 0; b < n_blocks; b++) {
         int64_t begin = grid->block_tiles[b], end = grid->block_tiles[b + 1];
         for (int64_t t = begin; t < end; t++) grid->tile_order[t] = (int32_t)t;
         /* A sub-stream for each (epoch, block). */
-        uint32_t sub = (uint32_t)epoch * SGD_BANDS_MAX * SGD_BANDS_MAX + (uint32_t)b;
+        uint32_t sub = (uint32_t)epoch * streams + (uint32_t)b;
         sgd_shuffle(grid->tile_order + begin, (int32_t)(end - begin), seed, PHILOX_SHUFFLE_TILES, sub);
     }
 }

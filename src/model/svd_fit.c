@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/backend_ops.h"
+#include "backend/job_memory.h"
 #include "core/error.h"
 #include "core/mem.h"
 #include "kernels/common/normal.h"
@@ -33,6 +33,12 @@ struct trainer {
     /* (rows + 1, stride): k factors, padding, then at stride - 2 and stride - 1 (user bias, 1) and (1, movie bias).
      * The row past the end stands for users and movies without ratings: no factors, no bias. */
     float *users, *movies;
+    struct job_memory job; /* what the backend works on: the same arrays, or copies on the device */
+    float *device_users, *device_movies;
+    const int64_t *device_block_tiles;
+    const struct sgd_tile *device_tiles;
+    const uint32_t *device_entries;
+    int stale;                       /* the device has changed its rows since they were fetched */
     float *best_users, *best_movies; /* copies of the best epoch, with early stopping */
     double best_rmse;
     int best_epoch;
@@ -134,6 +140,54 @@ static reel_status start_rows(struct trainer *trainer, int32_t n_rows, const int
     return context_check(trainer->ctx, err);
 }
 
+static size_t rows_bytes(const struct trainer *trainer, int32_t n_rows) {
+    return ((size_t)n_rows + 1) * (size_t)trainer->stride * sizeof(float);
+}
+
+static reel_status put_rows(struct trainer *trainer, reel_error *err) {
+    struct backend *backend = trainer->backend;
+    if (backend->ops->uses_host_memory) return REEL_OK;
+    TRY_RETURN(backend->ops->upload(backend, trainer->device_users, trainer->users,
+                                    rows_bytes(trainer, trainer->grid.n_user_rows), err));
+    return backend->ops->upload(backend, trainer->device_movies, trainer->movies,
+                                rows_bytes(trainer, trainer->grid.n_movie_rows), err);
+}
+
+/* Brings the host's rows up to date. */
+static reel_status fetch_rows(struct trainer *trainer, reel_error *err) {
+    struct backend *backend = trainer->backend;
+    if (!trainer->stale) return REEL_OK;
+    trainer->stale = 0;
+    TRY_RETURN(backend->ops->download(backend, trainer->users, trainer->device_users,
+                                      rows_bytes(trainer, trainer->grid.n_user_rows), err));
+    return backend->ops->download(backend, trainer->movies, trainer->device_movies,
+                                  rows_bytes(trainer, trainer->grid.n_movie_rows), err);
+}
+
+/* The grid and the rows where the operator can reach them. */
+static reel_status place(struct trainer *trainer, reel_error *err) {
+    const struct sgd_grid *grid = &trainer->grid;
+    const int64_t n_entries = trainer->input->ratings->n_ratings + SGD_AHEAD;
+    const int64_t n_blocks = (int64_t)grid->n_user_bands * grid->n_movie_bands;
+    const size_t user_bytes = rows_bytes(trainer, grid->n_user_rows);
+    const size_t movie_bytes = rows_bytes(trainer, grid->n_movie_rows);
+    trainer->job.backend = trainer->backend;
+    trainer->device_users = trainer->users;
+    trainer->device_movies = trainer->movies;
+    TRY_RETURN(job_reserve(&trainer->job, "svd",
+                           user_bytes + movie_bytes + (size_t)n_entries * sizeof(uint32_t) +
+                               (size_t)grid->n_tiles * (sizeof(struct sgd_tile) + sizeof(int32_t)) +
+                               (size_t)n_blocks * 3 * sizeof(double),
+                           err));
+    TRY_RETURN(JOB_CONSTANT(&trainer->job, &trainer->device_block_tiles, grid->block_tiles, n_blocks + 1, err));
+    TRY_RETURN(JOB_CONSTANT(&trainer->job, &trainer->device_tiles, grid->tiles, grid->n_tiles, err));
+    TRY_RETURN(JOB_CONSTANT(&trainer->job, &trainer->device_entries, grid->entries, n_entries, err));
+    if (trainer->backend->ops->uses_host_memory) return REEL_OK;
+    TRY_RETURN(job_zeros(&trainer->job, (void **)&trainer->device_users, user_bytes, err));
+    TRY_RETURN(job_zeros(&trainer->job, (void **)&trainer->device_movies, movie_bytes, err));
+    return put_rows(trainer, err);
+}
+
 static reel_status set_up(struct trainer *trainer, reel_error *err) {
     const struct param_values *params = trainer->input->params;
     const struct ratings *ratings = trainer->input->ratings;
@@ -149,18 +203,22 @@ static reel_status set_up(struct trainer *trainer, reel_error *err) {
     if (!trainer->backend->ops->sgd_epoch) TRY_RETURN(context_fall_back(trainer->ctx, "svd", &trainer->backend, err));
     if (trainer->patience && !(trainer->input->test && trainer->input->test->n))
         return error_set(err, REEL_INVALID_ARGUMENT, "early_stopping needs a held-out part (--holdout or --test)");
-    TRY_RETURN(sgd_grid_build(trainer->ctx, ratings, bands ? bands : sgd_grid_bands(ratings->n_ratings),
-                              trainer->input->seed, &trainer->grid, err));
+    if (!bands)
+        bands = trainer->backend->ops->uses_host_memory ? sgd_grid_bands(ratings->n_ratings)
+                                                        : sgd_grid_device_bands(ratings->n_ratings);
+    TRY_RETURN(sgd_grid_build(trainer->ctx, ratings, bands, trainer->input->seed, &trainer->grid, err));
     const struct sgd_grid *grid = &trainer->grid;
     TRY_RETURN(make_lanes(trainer, err));
     TRY_RETURN(MEM_NEW(&trainer->block_squared, grid->n_user_bands * grid->n_movie_bands, err));
     TRY_RETURN(start_rows(trainer, grid->n_user_rows, grid->row_users, PHILOX_INIT_USERS, trainer->stride - 1,
                           &trainer->users, err));
-    return start_rows(trainer, grid->n_movie_rows, grid->row_movies, PHILOX_INIT_MOVIES, trainer->stride - 2,
-                      &trainer->movies, err);
+    TRY_RETURN(start_rows(trainer, grid->n_movie_rows, grid->row_movies, PHILOX_INIT_MOVIES, trainer->stride - 2,
+                          &trainer->movies, err));
+    return place(trainer, err);
 }
 
 static void tear_down(struct trainer *trainer) {
+    if (trainer->job.backend) job_memory_free(&trainer->job);
     sgd_grid_free(&trainer->grid);
     mem_free(trainer->users);
     mem_free(trainer->movies);
@@ -183,14 +241,15 @@ static reel_status run_epoch(struct trainer *trainer, const struct lanes *lanes,
     sgd_grid_shuffle(grid, trainer->input->seed, epoch);
     struct sgd_epoch_args args = {.n_user_bands = grid->n_user_bands,
                                   .n_movie_bands = grid->n_movie_bands,
+                                  .n_tiles = grid->n_tiles,
                                   .block_order = grid->block_order,
-                                  .block_tiles = grid->block_tiles,
+                                  .block_tiles = trainer->device_block_tiles,
                                   .tile_order = grid->tile_order,
-                                  .tiles = grid->tiles,
-                                  .entries = grid->entries,
+                                  .tiles = trainer->device_tiles,
+                                  .entries = trainer->device_entries,
                                   .stride = trainer->stride,
-                                  .users = trainer->users,
-                                  .movies = trainer->movies,
+                                  .users = trainer->device_users,
+                                  .movies = trainer->device_movies,
                                   .value = trainer->value,
                                   .user_step = lanes->user_step,
                                   .user_keep = lanes->user_keep,
@@ -200,6 +259,7 @@ static reel_status run_epoch(struct trainer *trainer, const struct lanes *lanes,
                                   .stop = stop_asked,
                                   .stop_arg = trainer->ctx};
     TRY_RETURN(trainer->backend->ops->sgd_epoch(trainer->backend, &args, err));
+    trainer->stale = !trainer->backend->ops->uses_host_memory;
     double squared = 0;
     for (int32_t b = 0; b < grid->n_user_bands * grid->n_movie_bands; b++) squared += trainer->block_squared[b];
     *rmse = sqrt(squared / (double)trainer->input->ratings->n_ratings);
@@ -228,15 +288,13 @@ static reel_status score_pairs(const void *arg, const struct rating_pairs *pairs
 static reel_status measure_test(struct trainer *trainer, double *rmse, reel_error *err) {
     const struct fit_input *input = trainer->input;
     reel_metrics metrics = {.rmse = NAN};
-    if (input->test && input->test->n)
-        TRY_RETURN(measure_pairs(trainer->ctx, input->test, 0.5f * (float)input->ratings->scale_min,
-                                 0.5f * (float)input->ratings->scale_max, score_pairs, trainer, NULL, &metrics, err));
+    *rmse = NAN;
+    if (!input->test || !input->test->n) return REEL_OK;
+    TRY_RETURN(fetch_rows(trainer, err));
+    TRY_RETURN(measure_pairs(trainer->ctx, input->test, 0.5f * (float)input->ratings->scale_min,
+                             0.5f * (float)input->ratings->scale_max, score_pairs, trainer, NULL, &metrics, err));
     *rmse = metrics.rmse;
     return REEL_OK;
-}
-
-static size_t rows_bytes(const struct trainer *trainer, int32_t n_rows) {
-    return ((size_t)n_rows + 1) * (size_t)trainer->stride * sizeof(float);
 }
 
 /* Keeps a copy of the best epoch so far. */
@@ -286,6 +344,7 @@ static reel_status save_state(struct trainer *trainer, int epoch, reel_error *er
     struct part parts[4];
     double *best;
     int n = parts_of(trainer, parts);
+    TRY(fetch_rows(trainer, err));
     TRY(tensor_set_new(&state, err));
     for (int i = 0; i < n; i++) {
         int64_t shape[2] = {(int64_t)parts[i].n_rows + 1, trainer->stride};
@@ -319,6 +378,7 @@ static reel_status load_state(struct trainer *trainer, int64_t *done, reel_error
     TRY(tensor_set_require(state, "best", DTYPE_F64, 1, &two, &tensor, err));
     trainer->best_rmse = ((const double *)tensor->data)[0];
     trainer->best_epoch = (int)((const double *)tensor->data)[1];
+    TRY(put_rows(trainer, err));
 cleanup:
     tensor_set_free(state);
     return status;
@@ -363,6 +423,7 @@ static reel_status run_epochs(struct trainer *trainer, reel_error *err) {
         if (epoch && checkpoint_due(trainer->input, epoch, trainer->epochs))
             TRY_RETURN(save_state(trainer, epoch, err));
     }
+    TRY_RETURN(fetch_rows(trainer, err));
     restore_best(trainer);
     return REEL_OK;
 }

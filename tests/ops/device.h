@@ -10,7 +10,7 @@
 #include "core/context.h"
 #include "core/mem.h"
 #include "kernels/common/normal.h"
-#include "test.h"
+#include "tests/test.h"
 
 static struct backend *reference, *device;
 static reel_context *context; /* the reference's */

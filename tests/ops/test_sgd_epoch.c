@@ -9,6 +9,7 @@
 #include "core/doctor.h"
 #include "core/mem.h"
 #include "model/sgd_grid.h"
+#include "tests/ops/device.h"
 #include "tests/data/random_ratings.h"
 
 struct problem {
@@ -89,6 +90,7 @@ static void state_free(struct state *s) {
 static struct sgd_epoch_args args_of(const struct state *s) {
     return (struct sgd_epoch_args){.n_user_bands = s->grid.n_user_bands,
                                    .n_movie_bands = s->grid.n_movie_bands,
+                                   .n_tiles = s->grid.n_tiles,
                                    .block_order = s->grid.block_order,
                                    .block_tiles = s->grid.block_tiles,
                                    .tile_order = s->grid.tile_order,
@@ -262,11 +264,82 @@ static void test_stop(void) {
     reel_context_free(ctx);
 }
 
+/* ---- on a device ---- */
+
+/* Two epochs on the device from `s`, whose rows and errors then are the device's. */
+static void run_on_device(struct state *s) {
+    struct job_memory job = {.backend = device};
+    struct sgd_epoch_args args = args_of(s);
+    const int64_t n_blocks = (int64_t)s->grid.n_user_bands * s->grid.n_movie_bands;
+    int64_t n_entries = 0;
+    reel_error err;
+    for (int64_t t = 0; t < s->grid.n_tiles; t++) n_entries += s->grid.tiles[t].n_entries;
+    args.block_tiles = PUT(&job, s->grid.block_tiles, n_blocks + 1);
+    args.tiles = PUT(&job, s->grid.tiles, s->grid.n_tiles);
+    args.entries = PUT(&job, s->grid.entries, n_entries + SGD_AHEAD);
+    args.users = PUT(&job, s->users, (int64_t)(s->user_bytes / sizeof(float)));
+    args.movies = PUT(&job, s->movies, (int64_t)(s->movie_bytes / sizeof(float)));
+    for (int epoch = 0; epoch < 2; epoch++) REQUIRE_OK(device->ops->sgd_epoch(device, &args, &err), err);
+    REQUIRE_OK(device->ops->download(device, s->users, args.users, s->user_bytes, &err), err);
+    REQUIRE_OK(device->ops->download(device, s->movies, args.movies, s->movie_bytes, &err), err);
+    args.stop = stop_now;
+    CHECK_INT(device->ops->sgd_epoch(device, &args, &err), REEL_CANCELLED);
+    job_memory_free(&job);
+}
+
+static void check_device(const struct problem *problem) {
+    struct ratings ratings = random_ratings(problem->n_users, problem->n_movies, problem->percent, problem->seed);
+    reel_context *ctx = context_of(1);
+    struct state expected = run_problem(problem, &ratings, "generic", 1), got = state_new(ctx, problem, &ratings);
+    run_on_device(&got);
+    if (!same(&expected, &got)) {
+        fprintf(stderr, "the device differs: %d users, %d movies, %u %%, k %d, %d bands, seed %llu\n", problem->n_users,
+                problem->n_movies, problem->percent, problem->k, problem->bands, (unsigned long long)problem->seed);
+        test_failures++;
+    }
+    state_free(&got);
+    state_free(&expected);
+    ratings_free(&ratings);
+    reel_context_free(ctx);
+}
+
+static void sgd_epoch_matches(void) {
+    static const int factors[] = {1, 7, 14, 15, 16, 30, 46, 62, 78, 100, 128, 200, 254, 300, 700, 1024};
+    for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++) {
+        check_device(&(struct problem){67, 43, 40, factors[i], 3, 5});
+        check_device(&(struct problem){5, 300, 90, factors[i], 2, 6});
+        check_device(&(struct problem){300, 2, 60, factors[i], 4, 7});
+    }
+    check_device(&(struct problem){10, 10, 0, 8, 2, 8});
+    check_device(&(struct problem){1, 1, 100, 8, 1, 9});
+    check_device(&(struct problem){1, 1, 100, 8, 5, 9});
+    check_device(&(struct problem){900, 700, 25, 20, 8, 10});
+    check_device(&(struct problem){900, 700, 25, 20, 33, 11});
+}
+
+static void sgd_epoch_matches_on_random_shapes(void) {
+    for (uint64_t i = 0; i < 12; i++) {
+        const uint64_t at = 3000 + 100 * i;
+        check_device(&(struct problem){.n_users = 1 + (int32_t)(random_word(seed, at) % 400),
+                                       .n_movies = 1 + (int32_t)(random_word(seed, at + 1) % 200),
+                                       .percent = random_word(seed, at + 2) % 101,
+                                       .k = 1 + (int)(random_word(seed, at + 3) % 160),
+                                       .bands = 1 + (int)(random_word(seed, at + 4) % 70),
+                                       .seed = seed + i});
+    }
+}
+
+static const struct device_row device_rows[] = {
+    DEVICE_ROW(sgd_epoch_matches),
+    DEVICE_ROW(sgd_epoch_matches_on_random_shapes),
+};
+
 int main(void) {
+    device_begin();
     printf("     SIMD levels up to %s\n", simd_level_name(simd_level()));
     RUN(test_bits_fixed_shapes);
     RUN(test_bits_random_shapes);
     RUN(test_against_doubles);
     RUN(test_stop);
-    TEST_EXIT();
+    return device_end(device_rows, sizeof device_rows / sizeof device_rows[0]);
 }
