@@ -208,7 +208,7 @@ static int could_be(const json_t *alternative, const json_t *value) {
     if (!there) return 0;
     json_object_foreach(json_object_get(alternative, "properties"), key, property) {
         const json_t *only = json_object_get(property, "const"), *item = json_object_get(value, key);
-        if (only && !(item && json_same(only, item))) return 0;
+        if (only && item && !json_same(only, item)) return 0;
     }
     return 1;
 }

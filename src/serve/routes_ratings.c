@@ -84,8 +84,8 @@ static enum request_outcome submit(struct request *request, int32_t user_id, int
     reel_status status = store_rate(request_service(request)->store, user_id, write->rating, written, write, &err);
     if (status == REEL_OK) return REQUEST_DEFERRED;
     free(write);
-    if (status == REEL_UNSUPPORTED)
-        request_problem(request, 503, "the store is read-only: ratings cannot be taken now");
+    if (status == REEL_UNSUPPORTED || status == REEL_IO)
+        request_problem(request, 503, "the store cannot be written now (it is read-only); ratings can only be read");
     else
         request_fail(request, &err);
     return REQUEST_DONE;

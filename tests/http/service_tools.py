@@ -3,7 +3,6 @@
 import csv
 import http.client
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -42,10 +41,11 @@ class Server:
             self.args += ["--api-key-file", str(key_file)]
         self.env, self.preexec_fn = env, preexec_fn
         self.process = None
+        self.command = []  # goes in front of the program
 
     def start(self):
         self.process = subprocess.Popen(
-            [REEL, *self.args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [*self.command, REEL, *self.args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=self.env, preexec_fn=self.preexec_fn,
         )
         line = self.process.stdout.readline()
@@ -256,6 +256,10 @@ def store(tmp_path):
     return tmp_path / "store.db"
 
 
+def rate_path(user):
+    return f"/api/v1/users/{user}/ratings"
+
+
 def clip(score):
     return min(5.0, max(0.5, score))
 
@@ -330,8 +334,3 @@ class Trees:
             total += np.array(leaf)[at]
         return dict(zip(map(int, self.movie_ids), total))
 
-
-def copy_of(path, target):
-    shutil.copy(path, target)
-    os.utime(target)
-    return target
