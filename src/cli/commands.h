@@ -18,6 +18,7 @@
     X(eval, "measure a saved model on a file of ratings")                          \
     X(split, "write folds as CSV files")                                           \
     X(serve, "the HTTP service")                                                   \
+    X(jobs, "jobs of a service: list, submit, cancel, run")                        \
     X(doctor, "what this machine and build offer, and what to install")
 
 #endif

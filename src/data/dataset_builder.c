@@ -3,10 +3,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "data/fingerprint.h"
+#include "data/ratings.h"
 
 struct builder {
     reel_context *ctx;
@@ -300,20 +301,14 @@ static reel_status add_metadata(struct builder *builder, reel_error *err) {
 
 static reel_status make_fingerprint(const struct dataset_build *build, char out[33], reel_error *err) {
     const struct rating_table *table = &build->ratings;
-    const size_t n = (size_t)table->n, users = (size_t)build->user_map.n, movies = (size_t)build->movie_map.n;
-    XXH3_state_t *state = XXH3_createState();
-    if (!state) return error_set(err, REEL_NO_MEMORY, "out of memory for a hash state");
-    XXH3_128bits_reset(state);
-    XXH3_128bits_update(state, build->user_map.ids, users * sizeof(int32_t));
-    XXH3_128bits_update(state, build->movie_map.ids, movies * sizeof(int32_t));
-    XXH3_128bits_update(state, table->user_offsets, (users + 1) * sizeof(int64_t));
-    XXH3_128bits_update(state, table->user_movies, n * sizeof(int32_t));
-    XXH3_128bits_update(state, table->user_ratings, n);
-    XXH3_128bits_update(state, table->user_times, n * sizeof(uint32_t));
-    XXH128_hash_t hash = XXH3_128bits_digest(state);
-    XXH3_freeState(state);
-    snprintf(out, 33, "%016" PRIx64 "%016" PRIx64, (uint64_t)hash.high64, (uint64_t)hash.low64);
-    return REEL_OK;
+    const struct ratings view = {.n_users = build->user_map.n,
+                                 .n_movies = build->movie_map.n,
+                                 .n_ratings = table->n,
+                                 .user_offsets = table->user_offsets,
+                                 .user_movies = table->user_movies,
+                                 .user_ratings = table->user_ratings,
+                                 .user_times = table->user_times};
+    return dataset_fingerprint(&view, build->user_map.ids, build->movie_map.ids, out, err);
 }
 
 static reel_status put_strings(struct builder *builder, const char *fingerprint, reel_error *err) {

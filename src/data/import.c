@@ -5,28 +5,10 @@
 #include "core/error.h"
 #include "data/dataset.h"
 #include "data/dataset_builder.h"
+#include "data/dataset_write.h"
 
 void reel_import_options_default(reel_import_options *options) {
     *options = (reel_import_options){.max_listed = 20};
-}
-
-struct verify_job {
-    reel_context *ctx;
-    int64_t bytes;
-};
-
-/* Reads the file back as a stranger would, before it gets its name: structure, then every hash. */
-static reel_status verify_file(void *arg, const char *path, reel_error *err) {
-    struct verify_job *job = arg;
-    reel_dataset *dataset;
-    struct stat info;
-    context_progress(job->ctx, "verify", "bytes", 0, 0, NULL, 0, 0);
-    TRY_RETURN(reel_dataset_open(job->ctx, path, &dataset, err));
-    reel_status status = tensor_file_verify(dataset->set, job->ctx->pool, err);
-    reel_dataset_free(dataset);
-    if (status == REEL_OK && stat(path, &info) != 0) return error_errno(err, REEL_IO, "%s: cannot be read back", path);
-    if (status == REEL_OK) job->bytes = (int64_t)info.st_size;
-    return status;
 }
 
 static reel_status check_arguments(const char *source, const reel_import_options *options, const char *out_path,
@@ -56,11 +38,7 @@ reel_status reel_dataset_import(reel_context *ctx, const char *source_path, cons
     if (options->metadata) TRY(source_add(&source, PART_METADATA, options->metadata, err));
     TRY(dataset_build(ctx, &source, options, &build, &counts, err));
     source_close(&source);
-    context_progress(ctx, "write", "bytes", 0, 0, NULL, 0, 0);
-    struct verify_job job = {.ctx = ctx};
-    TRY(tensor_file_write_checked(out_path, build.set, ctx->pool, verify_file, &job, err));
-    context_progress(ctx, "verify", "bytes", job.bytes, job.bytes, NULL, 0, 1);
-    counts.bytes = job.bytes;
+    TRY(dataset_write(ctx, build.set, out_path, &counts.bytes, err));
     counts.seconds = clock_seconds() - begin;
     if (report) *report = counts;
 cleanup:
