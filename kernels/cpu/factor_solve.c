@@ -122,17 +122,6 @@ static void add_prior(const struct job *job, int32_t row, int64_t n, float *gram
     }
 }
 
-/* Sixteen partial sums in a fixed order: the compiler vectorises it without changing a bit. */
-static float dot_from(const float *u, const float *x, int from, int stride) {
-    float lanes[FACTOR_LANES] = {0}, sum = 0;
-    int at = from;
-    for (; at % FACTOR_LANES; at++) sum += u[at] * x[at];
-    for (; at < stride; at += FACTOR_LANES)
-        for (int l = 0; l < FACTOR_LANES; l++) lanes[l] += u[at + l] * x[at + l];
-    for (int l = 0; l < FACTOR_LANES; l++) sum += lanes[l];
-    return sum;
-}
-
 /* Factors gram and writes the row's vector. 0 when the matrix is not positive definite. */
 static int solve_row(const struct job *job, int32_t row, int64_t n, float *gram, float *x) {
     const struct factor_solve_args *args = job->args;
@@ -148,7 +137,9 @@ static int solve_row(const struct job *job, int32_t row, int64_t n, float *gram,
         const float *u = gram + (long)i * stride;
         float right = u[solved];
         if (args->noise) right += normal[i];
-        x[i] = (right - dot_from(u, x, i + 1, stride)) / u[i];
+        /* whole lanes from the one of i: x is 0 up to there */
+        const int from = i / FACTOR_LANES * FACTOR_LANES;
+        x[i] = (right - job->kernels->dot(u + from, x + from, stride - from)) / u[i];
         if (!isfinite(x[i])) return 0;
     }
     float *out = args->row_vectors + (int64_t)row * stride;

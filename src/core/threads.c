@@ -18,7 +18,8 @@ struct thread_pool {
     pthread_mutex_t mutex;
     pthread_cond_t work, idle;
     uint64_t generation; /* grows with each run; workers wait for a change */
-    int running;         /* workers still in the current run */
+    int open;            /* a run takes workers: from its start until the caller finds no task left */
+    int running;         /* workers that joined the current run and have not left it */
     int stop;
     task_fn fn;
     void *arg;
@@ -41,9 +42,10 @@ static void *worker_main(void *arg) {
     uint64_t seen = 0;
     pthread_mutex_lock(&pool->mutex);
     for (;;) {
-        while (pool->generation == seen && !pool->stop) pthread_cond_wait(&pool->work, &pool->mutex);
+        while (!(pool->open && pool->generation != seen) && !pool->stop) pthread_cond_wait(&pool->work, &pool->mutex);
         if (pool->stop) break;
         seen = pool->generation;
+        pool->running++;
         pthread_mutex_unlock(&pool->mutex);
         run_tasks(pool, worker->index);
         pthread_mutex_lock(&pool->mutex);
@@ -103,12 +105,14 @@ void thread_pool_run(struct thread_pool *pool, int64_t n_tasks, task_fn fn, void
     pool->arg = arg;
     pool->n_tasks = n_tasks;
     atomic_store_explicit(&pool->next_task, 0, memory_order_relaxed);
-    pool->running = pool->started;
+    pool->open = 1;
     pool->generation++;
     pthread_cond_broadcast(&pool->work);
     pthread_mutex_unlock(&pool->mutex);
     run_tasks(pool, 0);
+    /* Only workers that got going are waited for: on a busy machine short runs end before the others wake up. */
     pthread_mutex_lock(&pool->mutex);
+    pool->open = 0;
     while (pool->running > 0) pthread_cond_wait(&pool->idle, &pool->mutex);
     pthread_mutex_unlock(&pool->mutex);
 }

@@ -29,6 +29,7 @@ const char *const bmf_time_names[BMF_TIME_KINDS] = {"user_day", "movie_span", "d
 struct held_out {
     const struct rating_pairs *pairs;
     int32_t *users, *movies;
+    int64_t (*groups)[BMF_TIME_KINDS]; /* of each pair; NULL without time */
     const int32_t *device_users, *device_movies;
     float *device_scores, *scores;
     double *sums;
@@ -46,16 +47,20 @@ static int32_t known(const int64_t *offsets, int32_t index) {
     return index >= 0 && offsets[index + 1] > offsets[index] ? index : -1;
 }
 
-static reel_status held_out_new(const struct rating_pairs *pairs, const struct ratings *ratings, struct job_memory *job,
-                                struct held_out *out, reel_error *err) {
+static reel_status held_out_new(const struct rating_pairs *pairs, const struct ratings *ratings,
+                                struct bmf_chain *chain, struct held_out *out, reel_error *err) {
+    struct job_memory *job = &chain->job;
+    const int timed = chain->options.time && pairs->times;
     out->pairs = pairs;
     TRY_RETURN(MEM_RAW(&out->users, pairs->n, err));
     TRY_RETURN(MEM_RAW(&out->movies, pairs->n, err));
     TRY_RETURN(MEM_RAW(&out->scores, pairs->n, err));
     TRY_RETURN(MEM_NEW(&out->sums, pairs->n, err));
+    if (timed) TRY_RETURN(MEM_RAW(&out->groups, pairs->n, err));
     for (int64_t i = 0; i < pairs->n; i++) {
         out->users[i] = known(ratings->user_offsets, pairs->users[i]);
         out->movies[i] = known(ratings->movie_offsets, pairs->movies[i]);
+        if (timed) bmf_time_groups(&chain->time, out->users[i], out->movies[i], pairs->times[i], out->groups[i]);
     }
     TRY_RETURN(JOB_CONSTANT(job, &out->device_users, out->users, pairs->n, err));
     TRY_RETURN(JOB_CONSTANT(job, &out->device_movies, out->movies, pairs->n, err));
@@ -65,6 +70,7 @@ static reel_status held_out_new(const struct rating_pairs *pairs, const struct r
 static void held_out_free(struct held_out *held) {
     mem_free(held->users);
     mem_free(held->movies);
+    mem_free(held->groups);
     mem_free(held->scores);
     mem_free(held->sums);
 }
@@ -88,8 +94,7 @@ static reel_status held_out_add(struct held_out *held, const struct bmf_chain *c
     double squares = 0, low = 0.5 * ratings->scale_min, high = 0.5 * ratings->scale_max;
     for (int64_t i = 0; i < pairs->n; i++) {
         double score = chain->mean + (double)held->scores[i];
-        if (chain->options.time && pairs->times)
-            score += (double)bmf_time_effect(&chain->time, held->users[i], held->movies[i], pairs->times[i]);
+        if (held->groups) score += (double)bmf_time_effect(&chain->time, held->groups[i]);
         held->sums[i] += score;
         double error = fmin(fmax(held->sums[i] / n_averaged, low), high) - 0.5 * pairs->ratings[i];
         squares += error * error;
@@ -288,8 +293,7 @@ static reel_status bmf_fit(reel_context *ctx, const struct fit_input *input, str
     struct backend *backend;
     TRY(factor_backend(ctx, "bmf", options.k, 0, &backend, err));
     TRY(bmf_chain_new(backend, input->ratings, &options, &run.chain, err));
-    if (input->test && input->test->n > 0)
-        TRY(held_out_new(input->test, input->ratings, &run.chain.job, &run.held, err));
+    if (input->test && input->test->n > 0) TRY(held_out_new(input->test, input->ratings, &run.chain, &run.held, err));
     TRY(keeper_new(&run.chain, run.keep, set, &run.keeper, err));
     int step, total = run.burn_in + run.samples;
     TRY(load_run(ctx, &run, set, &step, err));

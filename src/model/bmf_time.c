@@ -152,13 +152,19 @@ reel_status bmf_time_totals(const struct bmf_time *time, struct backend *backend
     return REEL_OK;
 }
 
-float bmf_time_effect(const struct bmf_time *time, int32_t user, int32_t movie, uint32_t when) {
-    float sum = 0;
+void bmf_time_groups(const struct bmf_time *time, int32_t user, int32_t movie, uint32_t when,
+                     int64_t groups[BMF_TIME_KINDS]) {
     for (int kind = 0; kind < BMF_TIME_KINDS; kind++) {
-        if ((kind == BMF_USER_DAY && user < 0) || (kind == BMF_MOVIE_SPAN && movie < 0)) continue;
-        const struct bmf_groups *groups = &time->kinds[kind];
-        int64_t g = bmf_time_find(groups->keys, groups->n, bmf_time_key((enum bmf_time_kind)kind, user, movie, when));
-        if (g >= 0) sum += groups->effects[g];
+        const struct bmf_groups *of_kind = &time->kinds[kind];
+        int unknown = (kind == BMF_USER_DAY && user < 0) || (kind == BMF_MOVIE_SPAN && movie < 0);
+        uint64_t key = bmf_time_key((enum bmf_time_kind)kind, user, movie, when);
+        groups[kind] = unknown ? -1 : bmf_time_find(of_kind->keys, of_kind->n, key);
     }
+}
+
+float bmf_time_effect(const struct bmf_time *time, const int64_t groups[BMF_TIME_KINDS]) {
+    float sum = 0;
+    for (int kind = 0; kind < BMF_TIME_KINDS; kind++)
+        if (groups[kind] >= 0) sum += time->kinds[kind].effects[groups[kind]];
     return sum;
 }

@@ -45,7 +45,10 @@ reel_status bmf_time_sweep(struct bmf_time *time, struct backend *backend, float
                            uint32_t sample, struct draws *draws, reel_error *err);
 /* total (n,) on the backend = sum of the effects of each rating, in by-user order. */
 reel_status bmf_time_totals(const struct bmf_time *time, struct backend *backend, float *total, reel_error *err);
-/* Sum of the current effects for one (user, movie, time). */
-float bmf_time_effect(const struct bmf_time *time, int32_t user, int32_t movie, uint32_t when);
+/* The groups of one (user, movie, time), -1 = none: what is found once holds for every sample. */
+void bmf_time_groups(const struct bmf_time *time, int32_t user, int32_t movie, uint32_t when,
+                     int64_t groups[BMF_TIME_KINDS]);
+/* Sum of the current effects of these groups. */
+float bmf_time_effect(const struct bmf_time *time, const int64_t groups[BMF_TIME_KINDS]);
 
 #endif
