@@ -89,6 +89,11 @@ REEL_API const char *reel_model_algorithm(const reel_model *model);
 /* Value of one metadata key ("seed", "dataset.fingerprint", "metrics.rmse", ...), or NULL. */
 REEL_API const char *reel_model_metadata(const reel_model *model, const char *key);
 
+/* What a model tells of itself beside its metadata, as a JSON object to free with reel_string_free; NULL when out of
+ * memory. Models on hand-made features: "importances" [{"feature","share"}], largest first; gbdt: "train_loss" and, with
+ * early stopping, "validation_loss", a number a tree. "{}" for the others. */
+REEL_API char *reel_model_facts(const reel_model *model);
+
 /* Binds a model to a dataset for scoring. A model trained on another dataset is bound by ids; users and
  * movies that it does not know get what is known (mean, bias), never NaN. Keeps pointers to all three
  * arguments, which must outlive it. A scorer's calls may run at the same time from several threads,

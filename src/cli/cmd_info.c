@@ -1,6 +1,7 @@
 /* reel info: what a dataset or model file says of itself. */
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli.h"
 
@@ -35,6 +36,34 @@ static void print_tensors(const json_t *tensors) {
     }
 }
 
+/* *facts = what the model in the file tells of itself, NULL for other files. Returns -1 to go on, else an exit status.
+ */
+static int load_facts(const struct cli *cli, const char *path, const json_t *info, json_t **facts) {
+    reel_error err;
+    reel_model *model = NULL;
+    const char *kind = json_string_value(json_object_get(info, "kind"));
+    *facts = NULL;
+    if (!kind || strcmp(kind, "model") != 0 || !json_object_get(json_object_get(info, "metadata"), "algorithm"))
+        return -1;
+    reel_status status = reel_model_open(cli->ctx, path, &model, &err);
+    if (status != REEL_OK) return status == REEL_NO_MEMORY ? cli_fail(cli, &err) : -1;
+    *facts = cli_load_json(reel_model_facts(model));
+    reel_model_free(model);
+    return *facts ? -1 : cli_fail(cli, &(reel_error){REEL_NO_MEMORY, "out of memory"});
+}
+
+static void print_importances(const json_t *facts) {
+    size_t index;
+    json_t *entry;
+    const json_t *list = json_object_get(facts, "importances");
+    if (json_array_size(list) == 0) return;
+    puts("\nfeature importances");
+    json_array_foreach(list, index, entry) {
+        double share = json_real_value(json_object_get(entry, "share"));
+        if (share > 0) printf("  %-32s %.4f\n", json_string_value(json_object_get(entry, "feature")), share);
+    }
+}
+
 int cmd_info(struct cli *cli, int argc, char **argv) {
     static const struct cli_option options[] = {{0}};
     const char *path = NULL;
@@ -48,12 +77,24 @@ int cmd_info(struct cli *cli, int argc, char **argv) {
     if (reel_file_info(cli->ctx, path, &text, &err) != REEL_OK) return cli_fail(cli, &err);
     json_t *info = cli_load_json(text);
     if (!info) return cli_fail(cli, &(reel_error){REEL_NO_MEMORY, "out of memory"});
-    if (cli->json) return cli_print_json(cli, info);
+    json_t *facts;
+    exit_status = load_facts(cli, path, info, &facts);
+    if (exit_status >= 0) {
+        json_decref(info);
+        return exit_status;
+    }
+    if (facts && json_object_update(info, facts) != 0) json_decref(info), info = NULL;
+    if (cli->json) {
+        json_decref(facts);
+        return cli_print_json(cli, info);
+    }
     const json_t *tensors = json_object_get(info, "tensors");
     printf("%s: %s, %zu tensors, %s bytes\n", path, json_string_value(json_object_get(info, "kind")),
            json_array_size(tensors), cli_thousands(json_integer_value(json_object_get(info, "tensor_bytes"))));
     print_metadata(json_object_get(info, "metadata"));
+    print_importances(facts);
     print_tensors(tensors);
+    json_decref(facts);
     json_decref(info);
     return CLI_OK;
 }

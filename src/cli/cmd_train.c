@@ -67,8 +67,30 @@ static json_t *epochs_json(const reel_train_report *report) {
     return epochs;
 }
 
+/* "importances" as the model tells them, and "stages": the epochs of a boosted model with the losses by tree. */
+static void add_facts(const reel_model *model, const reel_train_report *report, json_t **object) {
+    json_t *facts = cli_load_json(reel_model_facts(model));
+    json_t *train = json_object_get(facts, "train_loss"), *validation = json_object_get(facts, "validation_loss");
+    if (!facts) json_decref(*object), *object = NULL;
+    if (json_object_get(facts, "importances"))
+        protocol_add(object, "importances", json_incref(json_object_get(facts, "importances")));
+    if (train) {
+        json_t *stages = json_array();
+        for (int i = 0; i < report->n_epochs; i++) {
+            const reel_epoch *epoch = &report->epochs[i];
+            json_t *stage =
+                json_pack("{s:i,s:O,s:o,s:o}", "stage", epoch->epoch, "train_loss", json_array_get(train, (size_t)i),
+                          "train_rmse", protocol_real(epoch->train_rmse), "test_rmse", protocol_real(epoch->test_rmse));
+            if (validation) protocol_add(&stage, "validation_loss", json_incref(json_array_get(validation, (size_t)i)));
+            protocol_append(&stages, stage);
+        }
+        protocol_add(object, "stages", stages);
+    }
+    json_decref(facts);
+}
+
 static int print_json(const struct cli *cli, const reel_dataset *dataset, const struct train_args *args,
-                      const reel_train_report *report) {
+                      const reel_train_report *report, const reel_model *model) {
     json_t *object = protocol_metrics(&report->test);
     protocol_add(&object, "algo", json_string(report->algorithm));
     protocol_add(&object, "model", json_string(args->out));
@@ -78,6 +100,7 @@ static int print_json(const struct cli *cli, const reel_dataset *dataset, const 
     protocol_add(&object, "fit_seconds", protocol_real(report->fit_seconds));
     protocol_add(&object, "ratings_per_second", protocol_real(report->ratings_per_second));
     protocol_add(&object, "peak_rss_bytes", json_integer(report->peak_rss_bytes));
+    add_facts(model, report, &object);
     protocol_add_origin(cli, dataset, &object);
     return cli_print_json(cli, object);
 }
@@ -122,7 +145,7 @@ static int train(struct cli *cli, const struct train_args *args, const reel_trai
         reel_model_save(cli->ctx, model, args->out, &err) != REEL_OK) {
         status = cli_fail(cli, &err);
     } else if (cli->json) {
-        status = print_json(cli, dataset, args, &report);
+        status = print_json(cli, dataset, args, &report, model);
     } else {
         if (!cli->quiet) print_report(args, &report);
         status = CLI_OK;
