@@ -130,6 +130,36 @@ REEL_API reel_status reel_eval_ranking(reel_context *ctx, const reel_dataset *da
                                        const char *test_file, int n, double relevant, reel_ranking *ranking,
                                        reel_error *err);
 
+/* Which ratings become rows of a table of features. */
+typedef enum reel_features_part {
+    REEL_FEATURES_ALL,   /* all ratings of the dataset; the protocol does not count */
+    REEL_FEATURES_TRAIN, /* the training part of the protocol's first fold */
+    REEL_FEATURES_TEST   /* its test part, with the features of its training part */
+} reel_features_part;
+
+typedef struct reel_features_options {
+    reel_protocol protocol;
+    reel_features_part part;
+    const reel_param *params; /* (n_params,): means, genres, year, hour, columns, factors_of */
+    size_t n_params;
+    uint64_t seed;   /* of factors_of */
+    int with_rating; /* 1: the rating in stars as a last column */
+} reel_features_options;
+
+typedef struct reel_features_report {
+    int64_t n_rows;
+    int n_columns;
+    char **columns; /* (n_columns,) names, owned by the report */
+} reel_features_report;
+
+REEL_API void reel_features_options_default(reel_features_options *options);
+/* Writes what trees see of each rating, by user and movie: `path` ending in .npy gets a float32 array (n_rows,
+ * n_columns), any other a CSV with a header whose numbers read back as the same floats. Atomic; memory does not grow
+ * with the rows. */
+REEL_API reel_status reel_features(reel_context *ctx, const reel_dataset *dataset, const reel_features_options *options,
+                                   const char *path, reel_features_report *report, reel_error *err);
+REEL_API void reel_features_report_free(reel_features_report *report);
+
 #ifdef __cplusplus
 }
 #endif

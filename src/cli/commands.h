@@ -16,6 +16,7 @@
     X(cv, "cross-validate an algorithm")                                           \
     X(compare, "rank several models on the same folds")                            \
     X(eval, "measure a saved model on a file of ratings")                          \
+    X(features, "write the table of features that trees see")                      \
     X(split, "write folds as CSV files")                                           \
     X(serve, "the HTTP service")                                                   \
     X(jobs, "jobs of a service: list, submit, cancel, run")                        \
