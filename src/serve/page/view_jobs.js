@@ -1,6 +1,6 @@
 // Jobs: what trains now, what waits, what came of the rest; submit and cancel with a key.
 import * as api from './api.js';
-import { announce, empty, fill, fixed, h, loading, toast } from './dom.js';
+import { announce, bytes, count, duration, empty, fill, fixed, h, loading, toast } from './dom.js';
 import { field, select } from './widgets.js';
 
 const LIVE = ['queued', 'running'];
@@ -24,11 +24,17 @@ function progress({ state, progress: p }) {
     h('span', { class: 'note' }, `${p.stage ?? ''} ${p.total > 0 ? `${p.done} of ${p.total}` : ''}${metric}`));
 }
 
-// The few figures of a result worth a line; everything else is in the API.
+// What a result says in a line; all of it is in the API.
 function result({ result: r, error }) {
   if (error) return h('p', { class: 'bad' }, error);
-  const numbers = Object.entries(r ?? {}).filter(([, v]) => typeof v === 'number').slice(0, 5);
-  return numbers.length > 0 && h('p', { class: 'note' }, numbers.map(([name, v]) => `${name.replaceAll('_', ' ')} ${Number.isInteger(v) ? v : fixed(v, 4)}`).join(' · '));
+  if (!r) return null;
+  const { rmse, mae } = r.mean ?? r.metrics ?? r;
+  const words = [
+    rmse && `RMSE ${fixed(rmse, 4)}${r.std ? ` ± ${fixed(r.std.rmse, 4)}` : ''}`, mae && `MAE ${fixed(mae, 4)}`,
+    r.fit_seconds && `fitted in ${duration(r.fit_seconds)}`, r.ratings_per_second && `${count(Math.round(r.ratings_per_second))} ratings/s`,
+    r.peak_rss_bytes && `${bytes(r.peak_rss_bytes)} at most`, r.sizes && `sizes ${r.sizes.join(', ')}`,
+  ].filter(Boolean);
+  return words.length > 0 && h('p', { class: 'note' }, words.join(' · '));
 }
 
 function row(job, cancel) {
@@ -36,16 +42,18 @@ function row(job, cancel) {
   return h('li', { class: 'job', 'data-job': job.id, 'data-state': job.state },
     h('div', { class: 'row' }, h('h3', {}, `${job.id}. `, what(job)), h('span', { class: `badge ${job.state}` }, job.state)),
     progress(job), result(job),
-    h('div', { class: 'row' }, h('p', { class: 'note' }, 'Submitted ', when(job.created), ran ? ` · ran ${Math.max(0, Math.round(ran))} s` : ''),
+    h('div', { class: 'row' }, h('p', { class: 'note' }, 'Submitted ', when(job.created), job.started && ` · ran ${ran < 1 ? 'under a second' : duration(ran)}`),
       LIVE.includes(job.state) && h('button', { type: 'button', class: 'quiet', onclick: () => cancel(job), 'aria-label': `Cancel job ${job.id}` }, 'Cancel')));
 }
+
+const typed = (text) => (Number.isFinite(Number(text)) ? Number(text) : text === 'true' || text === 'false' ? text === 'true' : text);
 
 // "factors=50 epochs=20" as an object; throws on a word without "=".
 function parameters(text) {
   return Object.fromEntries(text.split(/[\s,]+/).filter(Boolean).map((word) => {
     const [name, value] = word.split('=');
     if (!name || !value) throw new Error(`“${word}” is not name=value.`);
-    return [name, value];
+    return [name, typed(value)];
   }));
 }
 
@@ -53,7 +61,7 @@ function form(submitted) {
   const kind = select([['train', 'Train a model'], ['cv', 'Cross-validate'], ['cluster', 'Cluster users'], ['precompute', 'Precompute lists']], 'train', { id: 'job-kind' });
   const input = {
     algorithm: select(ALGORITHMS.map((a) => [a, a]), 'svd', { id: 'job-algorithm' }),
-    model: h('input', { type: 'text', id: 'job-model', value: 'trial', pattern: '[a-z0-9_-]{1,32}', autocomplete: 'off' }),
+    model: h('input', { type: 'text', id: 'job-model', value: 'trial', pattern: '[a-z0-9_\\-]{1,32}', autocomplete: 'off' }),
     params: h('input', { type: 'text', id: 'job-params', placeholder: 'factors=50 epochs=20', autocomplete: 'off' }),
     folds: h('input', { type: 'number', id: 'job-folds', value: 5, min: 2, max: 20 }),
     k: h('input', { type: 'number', id: 'job-k', value: 4, min: 2, max: 64 }),

@@ -63,8 +63,8 @@ function modelTable(models) {
       toast(error.status === 401 || error.status === 403 ? `${error.message} (enter a key under Jobs)` : error.message);
     }
   };
-  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Loaded models' }, h('table', {}, h('thead', {}, h('tr', {}, ['Model', 'Algorithm', 'Dataset fingerprint'].map((t) => h('th', { scope: 'col' }, t)), h('td', {}))),
-    h('tbody', {}, models.map((m) => h('tr', {}, h('th', { scope: 'row' }, m.name), h('td', {}, m.algorithm), h('td', { class: 'code' }, (m.fingerprint ?? '').slice(0, 12)),
+  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Loaded models' }, h('table', {}, h('thead', {}, h('tr', {}, ['Model', 'Algorithm', 'Held-out RMSE', 'Dataset'].map((t) => h('th', { scope: 'col' }, t)), h('td', {}))),
+    h('tbody', {}, models.map((m) => h('tr', {}, h('th', { scope: 'row' }, m.name), h('td', {}, m.algorithm), h('td', {}, fixed(m.metrics?.rmse, 4)), h('td', { class: 'code' }, (m.fingerprint ?? '').slice(0, 12)),
       h('td', {}, h('button', { type: 'button', class: 'quiet', onclick: () => reload(m.name), 'aria-label': `Load ${m.name} again` }, 'Reload')))))));
 }
 
