@@ -7,6 +7,9 @@ REEL_BUILD_PACKAGES="build-essential cmake ninja-build pkg-config libjansson-dev
 libzip-dev"
 [ "${REEL_SERVE:-ON}" = OFF ] || REEL_BUILD_PACKAGES="$REEL_BUILD_PACKAGES libmicrohttpd-dev libsqlite3-dev nettle-dev"
 REEL_TEST_PACKAGES="python3 python3-dev python3-venv"
+# Tests that need one of these are skipped without it.
+REEL_WANTED_PACKAGES="openssl"
+[ "${REEL_SERVE:-ON}" = OFF ] || REEL_WANTED_PACKAGES="$REEL_WANTED_PACKAGES chromium"
 REEL_JOBS=$(nproc 2>/dev/null || echo 2)
 
 stop() {

@@ -14,13 +14,14 @@ import pytest
 
 from service import wait_until
 
+PACKAGES = {"nginx": "nginx-light", "openssl": "openssl", "wrk": "wrk", "systemd-analyze": "systemd"}
 DEPLOY = Path(__file__).resolve().parents[2] / "docs/deploy"
 
 
 def need(*programs):
     for program in programs:
         if shutil.which(program) is None:
-            pytest.skip(f"there is no {program}")
+            pytest.skip(f"there is no {program} (Debian: apt-get install {PACKAGES[program]})")
 
 
 def free_port():

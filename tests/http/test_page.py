@@ -43,7 +43,7 @@ class Visit:
         self.service, self.wrong, self.expected = service, [], set()
         self.context = browser.new_context(viewport=options.pop("viewport", {"width": 1280, "height": 900}),
                                            reduced_motion="reduce", **options)
-        self.context.set_default_timeout(10000)
+        self.context.set_default_timeout(30000)
         self.page = self.context.new_page()
         self.page.on("console", lambda message: self.wrong.append(message.text) if not self.provoked(message.text) else None)
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
@@ -69,7 +69,7 @@ def visit(browser, service):
     tab.close()
 
 
-def until(page, expression, seconds=10):
+def until(page, expression, seconds=30):
     """Waits for a JavaScript expression; page.wait_for_function would need what the page's policy forbids."""
     assert wait_until(lambda: page.evaluate(expression), seconds), expression
 
@@ -203,7 +203,7 @@ def test_watch_a_job_to_its_end(browser, jobs_service):
 
 def test_server_view(visit):
     page = visit.open("#/server")
-    page.wait_for_selector("#curves .spark polyline", timeout=15000)
+    page.wait_for_selector("#curves .spark polyline")
     assert "GET /metrics" in page.locator("main").inner_text()
     for model in visit.service.json("/api/v1/models")["models"]:
         assert page.get_by_role("button", name=f"Load {model['name']} again").count() == 1
@@ -231,8 +231,7 @@ def test_keyboard_and_themes(visit):
     assert page.locator("nav a[aria-current]").inner_text() == "Clusters"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("theme,width", [("light", 360), ("dark", 1280)])
 def test_every_view_fits_and_is_accessible(browser, jobs_service, theme, width):
     """No horizontal scrolling, and no violation that axe finds (contrast, names, order of headings, landmarks ...)."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed").Axe()
