@@ -13,6 +13,7 @@
 #include <reel/dataset.h>
 #include <reel/eval.h>
 #include <reel/explore.h>
+#include <reel/interchange.h>
 #include <reel/model.h>
 #include <reel/status.h>
 

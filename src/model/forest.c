@@ -261,6 +261,7 @@ reel_status forest_bind_columns(const struct reel_model *model, struct forest_co
         if (!name || table >= STAR_TABLES || used[table] == there[table])
             return error_set(err, REEL_CORRUPT, "%s: column %d is missing", path, c);
         columns->tables[c] = (uint8_t)table;
+        columns->names[c] = name;
         columns->values[c] = values[table] + used[table]++ * rows[table];
         if (table == STAR_USER && strcmp(name, "user_rt_mean") == 0) columns->user_mean = c;
     }

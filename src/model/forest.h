@@ -33,6 +33,7 @@ struct forest_node {
 struct forest_columns {
     int n;
     uint8_t tables[STAR_COLUMNS_MAX];
+    const char *names[STAR_COLUMNS_MAX];
     const float *values[STAR_COLUMNS_MAX]; /* (rows of the table + 1,) */
     int user_mean;                         /* column whose value for a visitor is the mean of the ratings; -1 = none */
 };
