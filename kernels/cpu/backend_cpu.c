@@ -75,6 +75,7 @@ static const struct backend_ops cpu_ops = {
     .forest_movies = cpu_forest_movies,
     .forest_pairs = cpu_forest_pairs,
     .forest_topk = cpu_forest_topk,
+    .tree_sums = cpu_tree_sums,
 };
 
 reel_status cpu_backend_open(struct thread_pool *pool, struct backend **out, reel_error *err) {

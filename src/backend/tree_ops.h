@@ -1,5 +1,11 @@
 /* Operators on regression trees over the feature star.
  *
+ * Growing. All that a split search wants to know of the ratings is sums of their residuals by (user, node), (movie,
+ * node) and (calendar row, node): tree_sums makes them in one pass a level, fixed point, 2^26 a star. Ratings lie in
+ * runs of one user and one kind of calendar row, so that only the movie differs from rating to rating. A rating's way
+ * down is a byte: user_bits | movie_bits | kind_bits, bit 0 = right at the root, bits 1 and 2 = right at the nodes of
+ * level 1, bits 3 to 6 = those of level 2. Sums are of integers: every path gives the same bits.
+ *
  * Scoring. A tree's decisions are on columns of the user, of the movie, or of the hour. The movies' ones are known
  * beforehand and are few: in a tree of depth 3 they tell at most 16 kinds of movies apart. So the trees are put into
  * groups, each of which sees the movies as some `cells` (at most 64 in a small group), and a movie's cell is stored.
@@ -86,6 +92,47 @@ struct forest_topk_args {
     int n;                       /* >= 1 */
     int32_t *movies;             /* (n_users, n) out, -1 past the end */
     float *scores;               /* (n_users, n) out, NaN past the end */
+};
+
+struct tree_total {
+    int64_t sum, count; /* of residuals; of ratings */
+};
+
+/* Splits of three levels at most, so depths 1 to 3. */
+enum { TREE_BITS = 7, TREE_PATHS = 1 << TREE_BITS, TREE_RUN_MAX = 1 << 15 };
+
+/* Runs of ratings; the same for all passes of a fit. N ratings, R runs, K kinds of calendar rows. */
+struct tree_runs {
+    int32_t n_users, n_movies, n_kinds;
+    int64_t n_ratings, n_runs;
+    const int64_t *begins; /* (dev) (R + 1,) ratings begins[r] .. begins[r+1]-1, at most TREE_RUN_MAX of them */
+    const int32_t *users;  /* (dev) (R,) ascending */
+    const uint8_t *kinds;  /* (dev) (R,) */
+    const int32_t *movies; /* (dev) (N,) no movie twice with one user */
+    int64_t n_parts;       /* how the work is cut: by users, about as many ratings each */
+    const int64_t *parts;  /* (n_parts + 1,) first run of a part, on the host; no user is in two */
+};
+
+/* Words of scratch a thread. */
+static inline int64_t tree_sums_room(const struct tree_runs *runs) {
+    return 3 * 4 * ((int64_t)runs->n_movies + runs->n_kinds);
+}
+
+/* tree_sums: one pass. Waits. */
+struct tree_sums_args {
+    const struct tree_runs *runs;
+    int32_t *residuals;        /* (dev) (N,) in the order of the runs */
+    const uint8_t *user_bits;  /* (dev) (U,) */
+    const uint8_t *movie_bits; /* (dev) (M,) */
+    const uint8_t *kind_bits;  /* (dev) (K,) */
+    const int32_t *leaves;     /* (dev) (TREE_PATHS,) by a rating's byte: taken off its residual first; NULL = none */
+    int level;                 /* 0..2: nodes 0 .. (1 << level) - 1 are told apart by the bits of the levels above */
+    struct tree_total *users;  /* (dev) (U, 1 << level) out */
+    struct tree_total *movies; /* (dev) (M, 1 << level) out */
+    struct tree_total *kinds;  /* (dev) (K, 1 << level) out */
+    uint64_t *scratch;         /* (threads of the pool, tree_sums_room) on the host */
+    uint64_t squares[2];       /* out with leaves: sum of squared residuals, lower and upper word; else 0 */
+    uint32_t reach;            /* out with leaves: residuals lie in -reach - 1 .. reach; at most twice too large */
 };
 
 #endif

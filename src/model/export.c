@@ -94,9 +94,10 @@ static reel_status export_model(reel_context *ctx, const char *path, struct expo
     *algorithm = model->algorithm->name;
     TRY(file_make_dir(export->folder, err));
     TRY(export_tensors(ctx, model->set, export, err));
-    if (model->algorithm->forest_view) {
+    const struct forest *forest = model->algorithm->forest_view ? model->algorithm->forest_view(model) : NULL;
+    if (forest) {
         TRY(add_file(export, "forest", ".json", err));
-        TRY(xgboost_write(model->algorithm->forest_view(model), export->path, err));
+        TRY(xgboost_write(forest, export->path, err));
     }
 cleanup:
     reel_model_free(model);

@@ -26,6 +26,7 @@
 #include "model/staged.h"
 #include "model/tree_grow.h"
 #include "model/tree_leaves.h"
+#include "model/tree_quick.h"
 
 static const struct param_spec gbdt_params[] = {
     {"loss", PARAM_CHOICE, "squared", 0, 0, "squared|absolute|huber|quantile", "what is minimised"},
@@ -233,7 +234,9 @@ static reel_status boosting_new(struct boosting *boosting, struct fit_output *ou
     boosting->pass.bag = boosting->bag;
     TRY_RETURN(MEM_NEW(&boosting->train_loss, boosting->n_trees, err));
     TRY_RETURN(MEM_NEW(&boosting->validation_loss, boosting->n_trees, err));
-    return MEM_NEW(&boosting->test_rmse, boosting->n_trees, err);
+    TRY_RETURN(MEM_NEW(&boosting->test_rmse, boosting->n_trees, err));
+    if (boosting->loss.kind != TREE_SQUARED || !tree_quick_can(&boosting->pass, &boosting->limits)) return REEL_OK;
+    return tree_quick_new(boosting->ctx, &boosting->pass, &boosting->columns, err);
 }
 
 /* ---- a tree ---- */
@@ -242,6 +245,7 @@ static reel_status boosting_new(struct boosting *boosting, struct fit_output *ou
 static int64_t measure_reach(const struct boosting *boosting) {
     const struct tree_rows *rows = &boosting->pass.rows;
     int64_t reach = 0;
+    if (boosting->pass.quick) return tree_quick_reach(&boosting->pass);
     for (int64_t i = 0; i < rows->ratings->n_ratings; i++) {
         int64_t size = rows->residuals[i] < 0 ? -(int64_t)rows->residuals[i] : rows->residuals[i];
         reach = size > reach ? size : reach;
@@ -393,7 +397,7 @@ static reel_status run_stages(struct boosting *boosting, struct fit_output *outp
     while (stage < boosting->n_trees && !stop) TRY_RETURN(run_stage(boosting, &stages, ++stage, &stop, err));
     boosting->n_trees = stage;
     if (boosting->loss.kind == TREE_SQUARED) {
-        tree_pass_run(boosting->ctx, &boosting->pass);
+        TRY_RETURN(tree_pass_run(boosting->ctx, &boosting->pass, err));
         TRY_RETURN(record_squares(boosting, &stages, stage, err));
     }
     for (int i = 0; i < stage; i++) output->epochs[i].test_rmse = boosting->test_rmse[i];

@@ -270,7 +270,7 @@ reel_status tree_grow(reel_context *ctx, struct tree_pass *pass, const struct tr
     for (int level = 0; level < limits->depth; level++) {
         int n_split;
         TRY_RETURN(context_check(ctx, err));
-        tree_pass_run(ctx, pass);
+        TRY_RETURN(tree_pass_run(ctx, pass, err));
         if (level == 0) {
             set_root(pass, &tree->nodes[0]);
             pass->leaves = NULL;

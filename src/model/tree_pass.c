@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "model/tree_quick.h"
 
 enum { USERS_A_TASK = 256 };
 
@@ -64,6 +65,7 @@ reel_status tree_pass_new(reel_context *ctx, const struct ratings *ratings, int 
 }
 
 void tree_pass_free(struct tree_pass *pass) {
+    tree_quick_free(pass->quick);
     mem_free(pass->rows.hours);
     mem_free(pass->rows.residuals);
     mem_free(pass->rows.nodes);
@@ -191,7 +193,8 @@ static void merge_workers(struct tree_pass *pass, const tree_sum *from, tree_sum
         for (int64_t i = 0; i < n; i++) to[i] += from[w * n + i];
 }
 
-void tree_pass_run(reel_context *ctx, struct tree_pass *pass) {
+reel_status tree_pass_run(reel_context *ctx, struct tree_pass *pass, reel_error *err) {
+    if (pass->quick) return tree_quick_run(pass, err);
     const struct ratings *ratings = pass->rows.ratings;
     int64_t movies = pass->n_rows[STAR_MOVIE] << level_of(pass);
     int64_t hours = (int64_t)(STAR_HOURS + 1) << level_of(pass);
@@ -203,8 +206,9 @@ void tree_pass_run(reel_context *ctx, struct tree_pass *pass) {
     thread_pool_run(ctx->pool, n_tasks(ratings), choose(pass), pass);
     merge_workers(pass, pass->worker_sums[0], pass->sums[STAR_MOVIE], movies);
     merge_workers(pass, pass->worker_sums[1], pass->sums[STAR_CALENDAR], hours);
-    if (!pass->leaves) return;
+    if (!pass->leaves) return REEL_OK;
     double squared = 0;
     for (int64_t t = 0; t < n_tasks(ratings); t++) squared += pass->task_squared[t];
     pass->squared = squared / ((double)TREE_ONE * TREE_ONE);
+    return REEL_OK;
 }

@@ -44,6 +44,7 @@ struct tree_pass {
     int n_workers;
     tree_sum *worker_sums[2]; /* by worker: movies, calendar */
     double *task_squared;     /* (tree_pass_tasks,) */
+    struct tree_quick *quick; /* another way to the same sums (tree_quick.h), or NULL */
 };
 
 static inline int tree_right_bytes(int level) {
@@ -57,6 +58,6 @@ reel_status tree_pass_new(reel_context *ctx, const struct ratings *ratings, int 
                           const float *predictions, struct tree_pass *pass, reel_error *err);
 void tree_pass_free(struct tree_pass *pass);
 /* Runs the pass; `split_level`, `right` and `leaves` say what it does. */
-void tree_pass_run(reel_context *ctx, struct tree_pass *pass);
+reel_status tree_pass_run(reel_context *ctx, struct tree_pass *pass, reel_error *err);
 
 #endif

@@ -1,0 +1,159 @@
+/* tree_sums against a loop over single ratings: integers, so all bits count. Long runs and many users make the packed
+ * words of the CPU overflow unless they are unpacked in time. */
+#include "test.h"
+
+#include "backend/backend_ops.h"
+#include "backend/tree_ops.h"
+#include "core/context.h"
+
+struct problem {
+    int64_t *begins, parts[64];
+    int32_t *users, *movies, *residuals, leaves[TREE_PATHS];
+    uint8_t *kinds, *bits[3];
+    struct tree_runs runs;
+};
+
+static uint32_t state;
+
+static uint32_t draw(void) {
+    state ^= state << 13, state ^= state >> 17, state ^= state << 5; /* Marsaglia's xorshift */
+    return state >> 3;
+}
+
+static void *room(int64_t n, size_t size) {
+    void *out = calloc((size_t)n + 1, size);
+    if (!out) exit(1);
+    return out;
+}
+
+/* Every user rated the first `per_user` movies or, if that is 0, a random few; residuals are `size` or random. */
+static struct problem make(int32_t n_users, int32_t n_movies, int n_kinds, int32_t per_user, int32_t size) {
+    struct problem p = {0};
+    int64_t most = (int64_t)n_users * n_movies, n = 0, n_runs = 0;
+    const int32_t rows[3] = {n_users, n_movies, n_kinds};
+    state = 88172645u + (uint32_t)(n_users + 7 * n_movies + size);
+    p.begins = room(most + 1, sizeof *p.begins), p.users = room(most, 4), p.kinds = room(most, 1);
+    p.movies = room(most, 4), p.residuals = room(most, 4);
+    for (int t = 0; t < 3; t++) {
+        p.bits[t] = room(rows[t], 1);
+        for (int32_t i = 0; i < rows[t]; i++) p.bits[t][i] = (uint8_t)(draw() & draw() & 127);
+    }
+    for (int i = 0; i < TREE_PATHS; i++) p.leaves[i] = (int32_t)(draw() % 2000001) - 1000000;
+    int n_parts = 0;
+    for (int32_t user = 0; user < n_users; user++) {
+        if (user % (n_users / 5 + 1) == 0) p.parts[n_parts++] = n_runs;
+        int kind = -1;
+        for (int32_t movie = 0; movie < n_movies; movie++) {
+            if (per_user ? movie >= per_user : draw() % 3) continue;
+            if (kind < 0 || draw() % 8 == 0 || n - p.begins[n_runs - 1] == TREE_RUN_MAX) {
+                kind = (int)(draw() % (unsigned)n_kinds);
+                p.begins[n_runs] = n, p.users[n_runs] = user, p.kinds[n_runs++] = (uint8_t)kind;
+            }
+            p.movies[n] = movie;
+            p.residuals[n++] = size ? size : (int32_t)(draw() << 4) / 4;
+        }
+    }
+    p.begins[n_runs] = n;
+    p.parts[n_parts] = n_runs;
+    p.runs =
+        (struct tree_runs){n_users, n_movies, n_kinds, n, n_runs, p.begins, p.users, p.kinds, p.movies, n_parts, NULL};
+    return p;
+}
+
+static void drop(struct problem *p) {
+    void *all[] = {p->begins, p->users, p->movies, p->residuals, p->kinds, p->bits[0], p->bits[1], p->bits[2]};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
+}
+
+static int node_of(int path, int level) {
+    int node = 0;
+    for (int i = 0; i < level; i++) node = 2 * node + (path >> ((1 << i) - 1 + node) & 1);
+    return node;
+}
+
+static void add(struct tree_total *to, int32_t residual) {
+    to->sum += residual;
+    to->count++;
+}
+
+static void check(struct problem *p, reel_context *ctx, int level, int update) {
+    struct backend *backend;
+    reel_error err;
+    const int32_t rows[3] = {p->runs.n_users, p->runs.n_movies, p->runs.n_kinds};
+    struct tree_total *sums[3], *expected[3];
+    REQUIRE_OK(context_backend(ctx, &backend, &err), err);
+    p->runs.parts = p->parts;
+    for (int t = 0; t < 3; t++) {
+        sums[t] = room((int64_t)rows[t] << level, sizeof **sums);
+        expected[t] = room((int64_t)rows[t] << level, sizeof **expected);
+        memset(sums[t], 77, ((size_t)rows[t] << level) * sizeof **sums);
+    }
+    int32_t *residuals = room(p->runs.n_ratings, 4);
+    double squared = 0;
+    int64_t farthest = 0;
+    for (int64_t run = 0; run < p->runs.n_runs; run++)
+        for (int64_t i = p->begins[run]; i < p->begins[run + 1]; i++) {
+            int path = p->bits[0][p->users[run]] | p->bits[1][p->movies[i]] | p->bits[2][p->kinds[run]];
+            int node = node_of(path, level);
+            residuals[i] = p->residuals[i] - (update ? p->leaves[path] : 0);
+            squared += (double)residuals[i] * (double)residuals[i];
+            if (llabs((long long)residuals[i]) > farthest) farthest = llabs((long long)residuals[i]);
+            add(&expected[0][(p->users[run] << level) + node], residuals[i]);
+            add(&expected[1][(p->movies[i] << level) + node], residuals[i]);
+            add(&expected[2][(p->kinds[run] << level) + node], residuals[i]);
+        }
+    uint64_t *scratch = room(reel_context_threads(ctx) * tree_sums_room(&p->runs), sizeof *scratch);
+    struct tree_sums_args args = {&p->runs, p->residuals, p->bits[0], p->bits[1], p->bits[2], update ? p->leaves : NULL,
+                                  level,    sums[0],      sums[1],    sums[2],    scratch,    {0},
+                                  0};
+    int32_t *before = room(p->runs.n_ratings, 4);
+    memcpy(before, p->residuals, (size_t)p->runs.n_ratings * 4);
+    REQUIRE_OK(backend->ops->tree_sums(backend, &args, &err), err);
+    CHECK(memcmp(p->residuals, residuals, (size_t)p->runs.n_ratings * 4) == 0);
+    for (int t = 0; t < 3; t++) CHECK(memcmp(sums[t], expected[t], ((size_t)rows[t] << level) * sizeof **sums) == 0);
+    if (update) {
+        double found = (double)args.squares[1] * 0x1p64 + (double)args.squares[0];
+        CHECK(fabs(found - squared) <= 1e-12 * squared);
+        CHECK(args.reach >= farthest - 1 && args.reach <= 2 * (uint64_t)farthest + 1);
+    }
+    memcpy(p->residuals, before, (size_t)p->runs.n_ratings * 4);
+    for (int t = 0; t < 3; t++) free(sums[t]), free(expected[t]);
+    free(residuals), free(before), free(scratch);
+}
+
+static void check_threads(int threads) {
+    reel_context_options options;
+    reel_context *ctx;
+    reel_error err;
+    reel_context_options_default(&options);
+    options.threads = threads;
+    options.device = "cpu";
+    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
+    struct problem problems[] = {make(1, 1, 1, 1, 5),
+                                 make(3, 7, 169, 0, 0),
+                                 make(200, 333, 8, 0, 0),
+                                 make(17, 64, 3, 0, -7),
+                                 make(40000, 2, 2, 2, INT32_MAX - 1000001),
+                                 make(2, 70000, 1, 70000, 1000001 - INT32_MAX)};
+    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
+        for (int level = 0; level < 3; level++) check(&problems[i], ctx, level, 0);
+        check(&problems[i], ctx, 0, 1);
+        drop(&problems[i]);
+    }
+    reel_context_free(ctx);
+}
+
+static void one_thread(void) {
+    check_threads(1);
+}
+
+static void several_threads(void) {
+    check_threads(2);
+    check_threads(5);
+}
+
+int main(void) {
+    RUN(one_thread);
+    RUN(several_threads);
+    TEST_EXIT();
+}
