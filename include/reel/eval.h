@@ -86,6 +86,8 @@ typedef struct reel_compare_options {
     size_t n_grid;
     reel_protocol protocol;
     uint64_t seed;
+    const char *resume; /* folder that finished fits are kept in, and taken from if it has some of this comparison; NULL
+                           = none */
 } reel_compare_options;
 
 typedef struct reel_compared {
@@ -103,9 +105,13 @@ typedef struct reel_compare_report {
 } reel_compare_report;
 
 REEL_API void reel_compare_options_default(reel_compare_options *options);
-/* Fits every model on the same folds. Names, parameters and ranges are all checked before the first fit. */
+/* Fits every model on the same folds. Names, parameters and ranges are all checked before the first fit. MISMATCH where
+ * `resume` holds another comparison. */
 REEL_API reel_status reel_compare(reel_context *ctx, const reel_dataset *dataset, const reel_compare_options *options,
                                   reel_compare_report *report, reel_error *err);
+/* The ranking as one self-contained page with plots; `about` is a line under its heading. To free with
+ * reel_string_free; NULL when memory is out. */
+REEL_API char *reel_compare_html(const reel_compare_report *report, const char *about);
 REEL_API void reel_compare_report_free(reel_compare_report *report);
 
 typedef struct reel_split_report {

@@ -4,12 +4,13 @@
 #include <string.h>
 
 #include "cli.h"
+#include "output.h"
 #include "protocol.h"
 
 enum { GRID_MAX = 16 };
 
 struct compare_args {
-    const char *dataset;
+    const char *dataset, *resume, *html;
     struct cli_list names, params, grid; /* as given */
     struct protocol_args protocol;
     struct cli_list algorithms;       /* split at commas */
@@ -24,6 +25,8 @@ static int parse(struct cli *cli, int argc, char **argv, struct compare_args *ar
         {"--models", "-m", CLI_LIST, &args->names, "A,B,...", "algorithms: mean,bias,svd,..."},
         {"--param", "-p", CLI_LIST, &args->params, "[ALGO.]KEY=VALUE", "a parameter of all that have it, or of one"},
         {"--grid", "-g", CLI_LIST, &args->grid, "[ALGO.]KEY=V1,V2", "try each value; several make all combinations"},
+        {"--resume", NULL, CLI_TEXT, &args->resume, "DIR", "keep finished fits there, and go on from those it has"},
+        {"--html", NULL, CLI_TEXT, &args->html, "FILE", "also write one HTML page with plots"},
         PROTOCOL_OPTIONS(args->protocol),
         {"--train", NULL, CLI_LIST, &args->protocol.train_files, "FILE", "a ready training part; with --test, again"},
         {"--test", NULL, CLI_LIST, &args->protocol.test_files, "FILE", "the test part that goes with --train"},
@@ -110,7 +113,26 @@ static void print_report(const char *described, const reel_compare_report *repor
     printf("\n%.1f s in all, peak memory %.0f MiB\n", report->seconds, (double)report->peak_rss_bytes / (1024 * 1024));
 }
 
-static int compare(struct cli *cli, const char *path, const reel_compare_options *options) {
+static int write_html(const struct cli *cli, const char *path, const char *described,
+                      const reel_compare_report *report) {
+    reel_error err;
+    char *page = reel_compare_html(report, described);
+    struct output *out = calloc(1, sizeof *out);
+    reel_status status = page && out ? output_begin(out, path, &err) : REEL_NO_MEMORY;
+    if (!page || !out) err = (reel_error){REEL_NO_MEMORY, "out of memory"};
+    if (status == REEL_OK) {
+        output_text(out, page);
+        status = output_commit(out, &err);
+    }
+    if (out) output_abort(out);
+    free(out);
+    reel_string_free(page);
+    if (status != REEL_OK) return cli_fail(cli, &err);
+    if (!cli->quiet) fprintf(stderr, "reel: wrote %s\n", path);
+    return CLI_OK;
+}
+
+static int compare(struct cli *cli, const char *path, const char *html, const reel_compare_options *options) {
     reel_error err;
     reel_dataset *dataset = NULL;
     reel_compare_report report = {0};
@@ -120,9 +142,11 @@ static int compare(struct cli *cli, const char *path, const reel_compare_options
     if (reel_dataset_open(cli->ctx, path, &dataset, &err) != REEL_OK ||
         reel_compare(cli->ctx, dataset, options, &report, &err) != REEL_OK)
         status = cli_fail(cli, &err);
-    else if (cli->json)
+    else if (html)
+        status = write_html(cli, html, described, &report);
+    if (report.models && status == CLI_OK && cli->json)
         status = print_json(cli, dataset, described, &report);
-    else
+    else if (report.models && status == CLI_OK)
         print_report(described, &report);
     reel_compare_report_free(&report);
     reel_dataset_free(dataset);
@@ -145,8 +169,10 @@ static int run(struct cli *cli, struct compare_args *args) {
     options.grid = args->axes;
     options.n_grid = args->grid.n;
     options.seed = (uint64_t)cli->seed;
-    status = cli_context(cli);
-    if (status < 0) status = compare(cli, args->dataset, &options);
+    options.resume = args->resume;
+    status = args->html ? protocol_check_output(cli, args->html) : -1;
+    if (status < 0) status = cli_context(cli);
+    if (status < 0) status = compare(cli, args->dataset, args->html, &options);
     cli_params_free(params, args->params.n);
     return status;
 }

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "eval/compare_state.h"
 #include "eval/folds.h"
 
 enum { MODELS_MAX = 4096, OWN_PARAMS_MAX = 2 * PARAMS_MAX };
@@ -29,6 +30,7 @@ struct comparison {
     struct contender *contenders; /* (n,) */
     int n;
     int needs; /* what all of them need of the ratings */
+    struct compare_state state;
 };
 
 /* The parameter that `key` means for the algorithm ("key" or "algorithm.key"), NULL if it is not meant for it. */
@@ -194,11 +196,11 @@ static void rank(reel_compare_report *report) {
 /* ---- running ---- */
 
 /* One cell of models x folds. A model that cannot be fitted drops out; what concerns the whole run does not. */
-static reel_status run_cell(reel_context *ctx, const struct comparison *comparison, int index,
-                            const struct folds *folds, int fold, const struct ratings *train,
-                            const struct rating_pairs *test, reel_compared *out, reel_error *err) {
+static reel_status run_cell(reel_context *ctx, struct comparison *comparison, int index, const struct folds *folds,
+                            int fold, const struct ratings *train, const struct rating_pairs *test, reel_compared *out,
+                            reel_error *err) {
     const struct contender *contender = &comparison->contenders[index];
-    if (out->status != REEL_OK) return REEL_OK;
+    if (out->status != REEL_OK || compare_state_find(&comparison->state, index, fold, out)) return REEL_OK;
     TRY_RETURN(context_check(ctx, err));
     char stage[64];
     snprintf(stage, sizeof stage, "%.20s %d/%d fold %d/%d ", contender->candidate.algorithm->name, index + 1,
@@ -210,17 +212,30 @@ static reel_status run_cell(reel_context *ctx, const struct comparison *comparis
     if (status == REEL_NUMERIC || status == REEL_UNSUPPORTED) {
         out->status = status;
         snprintf(out->message, sizeof out->message, "%s", reason.message);
-        return REEL_OK;
+        return compare_state_keep(&comparison->state, index, fold, out, err);
     }
-    if (status != REEL_OK && err) *err = reason;
-    return status;
+    if (status != REEL_OK) {
+        if (err) *err = reason;
+        return status;
+    }
+    return compare_state_keep(&comparison->state, index, fold, out, err);
 }
 
-static reel_status run_fold(reel_context *ctx, const struct comparison *comparison, struct folds *folds, int fold,
+/* 1 if an earlier run left nothing of the fold to do; takes over what it found. */
+static int find_fold(const struct comparison *comparison, int fold, reel_compare_report *report) {
+    for (int i = 0; i < comparison->n; i++) {
+        reel_compared *out = &report->models[i];
+        if (out->status == REEL_OK && !compare_state_find(&comparison->state, i, fold, out)) return 0;
+    }
+    return 1;
+}
+
+static reel_status run_fold(reel_context *ctx, struct comparison *comparison, struct folds *folds, int fold,
                             reel_compare_report *report, reel_error *err) {
     reel_status status = REEL_OK;
     struct ratings train = {0};
     struct rating_pairs test = {0};
+    if (find_fold(comparison, fold, report)) return REEL_OK;
     TRY(folds_load(ctx, folds, fold, comparison->needs, &train, &test, err));
     for (int i = 0; i < comparison->n; i++)
         TRY(run_cell(ctx, comparison, i, folds, fold, &train, &test, &report->models[i], err));
@@ -228,6 +243,32 @@ cleanup:
     ratings_free(&train);
     rating_pairs_free(&test);
     return status;
+}
+
+/* What two runs must have in common for one to go on from the other. */
+static json_t *identity_of(const struct comparison *comparison, const reel_dataset *dataset, int n_folds,
+                           const reel_compare_report *report) {
+    const reel_protocol *protocol = &comparison->options->protocol;
+    json_t *files = json_array(), *models = json_array();
+    int good = files && models;
+    for (size_t f = 0; good && f < protocol->n_files; f++)
+        good = json_array_append_new(files, json_string(protocol->train_files[f])) == 0 &&
+               json_array_append_new(files, json_string(protocol->test_files[f])) == 0;
+    for (int i = 0; good && i < comparison->n; i++)
+        good = json_array_append_new(models, json_pack("{s:s,s:s}", "algorithm", report->models[i].cv.algorithm,
+                                                       "params", report->models[i].params)) == 0;
+    char seeds[64];
+    snprintf(seeds, sizeof seeds, "%llu %llu", (unsigned long long)protocol->seed,
+             (unsigned long long)comparison->options->seed);
+    json_t *identity =
+        good ? json_pack("{s:s,s:i,s:i,s:f,s:s,s:[I,I],s:i,s:O,s:O}", "dataset", dataset->fingerprint, "folds", n_folds,
+                         "split", (int)protocol->split, "holdout", protocol->holdout, "seeds", seeds, "users",
+                         (json_int_t)protocol->users.min_ratings, (json_int_t)protocol->users.max_ratings, "leak_means",
+                         protocol->leak_means, "files", files, "models", models)
+             : NULL;
+    json_decref(files);
+    json_decref(models);
+    return identity;
 }
 
 reel_status reel_compare(reel_context *ctx, const reel_dataset *dataset, const reel_compare_options *options,
@@ -240,6 +281,8 @@ reel_status reel_compare(reel_context *ctx, const reel_dataset *dataset, const r
     TRY(comparison_init(options, &comparison, err));
     TRY(folds_init(ctx, dataset, &options->protocol, &folds, err));
     TRY(report_init(&comparison, folds.n, report, err));
+    TRY(compare_state_open(options->resume, identity_of(&comparison, dataset, folds.n, report), comparison.n, folds.n,
+                           &comparison.state, err));
     for (int f = 0; f < folds.n; f++) TRY(run_fold(ctx, &comparison, &folds, f, report, err));
     for (int i = 0; i < report->n_models; i++) {
         cv_report_finish(&report->models[i].cv);
@@ -250,6 +293,7 @@ reel_status reel_compare(reel_context *ctx, const reel_dataset *dataset, const r
     report->peak_rss_bytes = peak_rss_bytes();
 cleanup:
     folds_free(&folds);
+    compare_state_close(&comparison.state);
     mem_free(comparison.contenders);
     if (status != REEL_OK) reel_compare_report_free(report);
     return status;
