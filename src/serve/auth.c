@@ -103,7 +103,7 @@ static enum token_rights rights_of(const struct auth *auth, const char *authoriz
 
 void auth_check(const struct auth *auth, struct request *request, const char *authorization, const char *api_key) {
     enum access_level access = request->match.route->access;
-    if (access == ACCESS_PUBLIC && (!auth->all || route_is_probe(request->match.route))) return;
+    if (access == ACCESS_PUBLIC && (!auth->all || route_is_open(request->match.route))) return;
     if (!auth->has_key && !auth->has_secret) {
         request_problem(request, 403, "writing and administering are off: no key is configured");
         return;

@@ -83,7 +83,7 @@ static void operation_id(const struct route *route, char *out, size_t size) {
 
 static json_t *operation_of(const struct route *route, int auth_all) {
     char id[128];
-    int needs_key = route->access != ACCESS_PUBLIC || (auth_all && !route_is_probe(route));
+    int needs_key = route->access != ACCESS_PUBLIC || (auth_all && !route_is_open(route));
     operation_id(route, id, sizeof id);
     json_t *operation = json_pack("{s:s,s:s,s:o,s:o}", "operationId", id, "summary", route->summary, "parameters",
                                   parameters_of(route), "responses", responses_of(route, needs_key));

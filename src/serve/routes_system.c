@@ -4,6 +4,7 @@
 
 #include "serve/metrics.h"
 #include "serve/openapi.h"
+#include "serve/routes.h"
 #include "serve/server.h"
 
 static enum request_outcome handle_health(struct request *request) {
@@ -58,6 +59,6 @@ int route_is_system(const struct route *route) {
     return 0;
 }
 
-int route_is_probe(const struct route *route) {
-    return route == &health || route == &ready;
+int route_is_open(const struct route *route) {
+    return route == &health || route == &ready || route == &route_page || route == &route_asset;
 }

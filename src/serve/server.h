@@ -19,7 +19,7 @@ reel_status precompute_suggestions(struct service *service, reel_context *ctx, c
 int service_connections(const struct service *service);
 /* 1 for the routes of routes_system.c, which answer while nothing is loaded. */
 int route_is_system(const struct route *route);
-/* 1 for /healthz and /readyz: no key is ever asked for. */
-int route_is_probe(const struct route *route);
+/* 1 for /healthz, /readyz and the files of the web page, which hold no data: no key is ever asked for. */
+int route_is_open(const struct route *route);
 
 #endif

@@ -114,7 +114,8 @@ def test_no_hit_and_no_such_page(visit):
     page.wait_for_selector("text=There is no such page here.")
     visit.expected = {404}
     page.goto(f"{visit.service.url}/#/users/999999")
-    page.wait_for_selector("h1:has-text('Not found')")
+    page.wait_for_selector("[role=alert]:has-text('there is no user 999999')")
+    assert page.locator("h1").inner_text() == "User 999999"
 
 
 def test_open_a_user(visit):
@@ -198,6 +199,17 @@ def test_watch_a_job_to_its_end(browser, jobs_service):
     models = [model["name"] for model in jobs_service.json("/api/v1/models")["models"]]
     assert "from-page" in models
     assert API_KEY not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])")
+    visit.close()
+
+
+def test_where_everything_needs_a_key(browser, start):
+    visit = Visit(browser, start("--auth-all"))
+    visit.expected = {401}
+    page = visit.open("#/movies/1")
+    page.get_by_label("API key or token").fill(API_KEY)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('Toy Story')")
+    page.wait_for_selector("#loaded:has-text('671 users')")
     visit.close()
 
 

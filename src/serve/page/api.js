@@ -8,7 +8,7 @@ export class ApiError extends Error {
   }
 }
 
-// The key of writing and admin paths lives in this variable only: never stored, gone with the tab.
+// The key, where one is needed (writing, admin paths, everything under --auth-all), lives in this variable only: never stored, gone with the tab.
 let key = '';
 export const setKey = (value) => { key = value.trim(); };
 export const hasKey = () => key !== '';
@@ -25,8 +25,8 @@ async function problem(response) {
   return new ApiError(response.status, text, Number(response.headers.get('Retry-After')) || 0);
 }
 
-async function send(path, { method = 'GET', body, signal, secret = false, text = false } = {}) {
-  const headers = { Accept: text ? 'text/plain' : 'application/json', ...(secret && key ? keyHeader() : {}) };
+async function send(path, { method = 'GET', body, signal, text = false } = {}) {
+  const headers = { Accept: text ? 'text/plain' : 'application/json', ...(key && keyHeader()) };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   let response;
   try {
@@ -57,7 +57,7 @@ const query = (values) => {
 
 const v1 = '/api/v1';
 export const models = (signal) => get(`${v1}/models`, { signal });
-export const reloadModel = (name) => send(`${v1}/models/${name}/reload`, { method: 'POST', secret: true });
+export const reloadModel = (name) => send(`${v1}/models/${name}/reload`, { method: 'POST' });
 
 export const users = (options, signal) => get(`${v1}/users${query(options)}`, { signal });
 export const someUsers = (limit, cluster, signal) => users({ limit, cluster, sample: Math.floor(Math.random() * 1e9) }, signal);
@@ -74,8 +74,8 @@ export const clusters = (points, signal) => get(`${v1}/clusters${query({ points 
 export const cluster = (id, signal) => get(`${v1}/clusters/${id}`, { signal });
 
 export const jobs = (signal) => get(`${v1}/jobs`, { signal });
-export const submitJob = (spec) => send(`${v1}/jobs`, { method: 'POST', body: spec, secret: true });
-export const cancelJob = (id) => send(`${v1}/jobs/${id}`, { method: 'DELETE', secret: true });
+export const submitJob = (spec) => send(`${v1}/jobs`, { method: 'POST', body: spec });
+export const cancelJob = (id) => send(`${v1}/jobs/${id}`, { method: 'DELETE' });
 
 export const metrics = (signal) => get('/metrics', { signal, text: true });
 export const ready = async (signal) => (await fetch('/readyz', { signal })).ok;

@@ -8,6 +8,7 @@ import { movieView, moviesView } from './view_movies.js';
 import { clusterView, clustersView } from './view_clusters.js';
 import jobs from './view_jobs.js';
 import server from './view_server.js';
+import { keyForm } from './widgets.js';
 
 const ROUTES = [
   [/^\/$/, home, 'home'],
@@ -62,11 +63,13 @@ async function show(first) {
   const { signal } = page;
   if (!first) scrollTo(0, 0);
   try {
+    fill(page.main);
     if (!view) throw new Error('There is no such page here.');
     await view(page);
   } catch (error) {
     if (signal.aborted) return;
-    fill(page.main, page.heading(error.status === 404 ? 'Not found' : 'This did not work'), failed(error, () => show(true)));
+    const heading = page.main.querySelector('h1') ?? page.heading('This did not work');
+    fill(page.main, heading, error.status === 401 ? keyForm('This server wants one.', () => { show(true); footer(); }) : failed(error, () => show(true)));
   }
   if (!first && !signal.aborted) page.main.querySelector('h1')?.focus({ preventScroll: true });
 }
@@ -94,7 +97,8 @@ function themeButton() {
 }
 
 async function footer() {
-  const { dataset, models } = await api.models();
+  const { dataset, models } = await api.models().catch(() => ({}));
+  if (!models) return;
   fill($('loaded'), `${count(dataset.n_ratings)} ratings of ${count(dataset.n_movies)} movies by ${count(dataset.n_users)} users`,
     models.length > 0 && ` · ${models.map((model) => model.name).join(', ')}`);
 }
@@ -108,4 +112,4 @@ addEventListener('hashchange', () => show(false));
 addEventListener('unhandledrejection', (event) => { if (event.reason?.name !== 'AbortError') toast(event.reason?.message ?? 'Something failed.'); });
 themeButton();
 show(true);
-footer().catch(() => {});
+footer();

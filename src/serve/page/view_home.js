@@ -75,6 +75,7 @@ function movement(before, id, rank) {
 }
 
 function recommended(page, models) {
+  if (!models.length) return h('section', { class: 'panel' }, h('h2', {}, 'Recommended for you'), empty('No model is loaded that takes in ratings as you give them.'));
   const list = h('ol', { class: 'movies ranked', id: 'recommended' });
   const state = h('div', {});
   const model = select(models.map((m) => [m.name, m.name]), page.query.get('model') ?? models[0]?.name);

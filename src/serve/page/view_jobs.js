@@ -1,7 +1,7 @@
 // Jobs: what trains now, what waits, what came of the rest; submit and cancel with a key.
 import * as api from './api.js';
 import { announce, bytes, count, duration, empty, fill, fixed, h, loading, toast } from './dom.js';
-import { field, select } from './widgets.js';
+import { field, keyForm, select } from './widgets.js';
 
 const LIVE = ['queued', 'running'];
 const ALGORITHMS = ['svd', 'als', 'bmf', 'gbdt', 'bias', 'mean'];
@@ -89,13 +89,6 @@ function form(submitted) {
     h('button', { type: 'submit', class: 'primary' }, 'Submit'));
 }
 
-function keyField() {
-  const input = h('input', { type: 'password', id: 'key', autocomplete: 'off', spellcheck: 'false' });
-  input.addEventListener('input', () => api.setKey(input.value));
-  return h('form', { class: 'controls', onsubmit: (event) => event.preventDefault() },
-    field('API key or token', input, api.hasKey() ? 'A key is set; type to replace it.' : 'Needed to submit and cancel. Kept in this tab’s memory only.'));
-}
-
 export default async function jobs(page) {
   const list = h('ol', { class: 'jobs', id: 'jobs' });
   const states = new Map();
@@ -118,7 +111,7 @@ export default async function jobs(page) {
     }
   };
   fill(page.main, page.heading('Jobs'), h('p', { class: 'lead' }, 'Training runs on the server, with its progress as it goes. A finished model is loaded under its name at once.'),
-    h('section', { class: 'panel' }, h('h2', { id: 'submit-title' }, 'Submit'), form(draw), keyField()),
+    h('section', { class: 'panel' }, h('h2', { id: 'submit-title' }, 'Submit'), form(draw), keyForm('Needed to submit and cancel.')),
     h('section', {}, h('h2', {}, 'All jobs'), list));
   fill(list, h('li', {}, loading('jobs')));
   await page.every(1000, draw);

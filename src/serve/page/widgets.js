@@ -1,4 +1,5 @@
 // What several views draw: movie cards on a strip of film, stars to rate with, scores with their uncertainty.
+import { hasKey, setKey } from './api.js';
 import { h, calm, fixed, marquee, plural, stars } from './dom.js';
 
 // Hue of each genre's frame on the strip.
@@ -117,4 +118,11 @@ export function select(options, value, props) {
 export function settle(fn, ms) {
   let timer;
   return (...args) => { clearTimeout(timer); timer = setTimeout(() => fn(...args), ms); };
+}
+
+// Where a key is entered; it takes effect as it is typed. `entered` runs on Enter.
+export function keyForm(why, entered = () => {}) {
+  const input = h('input', { type: 'password', id: 'key', autocomplete: 'off', spellcheck: 'false', oninput: () => setKey(input.value) });
+  return h('form', { class: 'controls', onsubmit: (event) => { event.preventDefault(); entered(); } },
+    field('API key or token', input, `${hasKey() ? 'A key is set; type to replace it.' : why} Kept in this tab’s memory only.`));
 }
