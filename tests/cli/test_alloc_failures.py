@@ -6,6 +6,7 @@ tests/faults/fail_alloc.c, preloaded, lets the N-th allocation of a run fail; wi
 import os
 import pathlib
 import random
+import sqlite3
 import subprocess
 
 import pytest
@@ -90,3 +91,35 @@ def test_info_and_verify(tmp_path):
                 assert result.returncode == 1 and result.stdout == ""
                 assert result.stderr.startswith("reel: ") and result.stderr.count("\n") == 1
                 assert "memory" in result.stderr or "thread" in result.stderr
+
+
+def test_live_ratings_into_a_dataset(tmp_path):
+    dataset, store = tmp_path / "small.reel", tmp_path / "reel.db"
+    assert run(["import", DATA, "-o", dataset]).returncode == 0
+    assert run(["jobs", store, "--submit", '{"kind":"cluster"}']).returncode == 0
+    with sqlite3.connect(store) as database:
+        database.execute("INSERT INTO ratings VALUES(1, 1, 9, 2000000000), (9999, 31, NULL, 2), (9999, 1, 3, 2)")
+    database.close()
+    folder = tmp_path / "merge"
+    folder.mkdir()
+    failed, went_on = sweep(["import", "--store", store, "--from", dataset], folder, 90)
+    assert failed > went_on
+
+
+def test_submitting_a_job(tmp_path):
+    store, counter = tmp_path / "reel.db", tmp_path / "count"
+    command = ["jobs", store, "--quiet", "--submit", '{"kind":"train","algorithm":"svd","params":{"epochs":3}}']
+    assert run(command, FAIL_ALLOC_COUNT=str(counter)).returncode == 0
+    stored = 1
+    for at in sample(int(counter.read_text()), 90):
+        result = run(command, FAIL_ALLOC_AT=str(at), FAIL_ALLOC_STICKY=str(at % 2))
+        if result.returncode != 0:
+            assert result.returncode == 1 and result.stdout == ""
+            assert result.stderr.startswith("reel: ") and result.stderr.count("\n") == 1, result.stderr
+            assert "memory" in result.stderr or "thread" in result.stderr, (at, result.stderr)
+        with sqlite3.connect(store) as database:
+            jobs = database.execute("SELECT count(*) FROM jobs").fetchone()[0]
+        database.close()
+        # What failed before its commit is not there; a failure after it, in the listing, may follow.
+        assert jobs - stored in ((0, 1) if result.returncode else (1,))
+        stored = jobs
