@@ -40,6 +40,7 @@ reel_status reel_jobs_submit(const char *path, const char *spec, int64_t *id, re
     struct store *store;
     json_error_t where;
     json_t *json = json_loads(spec, JSON_REJECT_DUPLICATES, &where);
+    if (!json && where.line < 0) return error_no_memory(err, 0);
     if (!json) return error_set(err, REEL_BAD_INPUT, "the job's spec is not JSON: line %d: %s", where.line, where.text);
     reel_status status = store_open(path, 0, &store, err);
     if (status == REEL_OK) {
