@@ -87,13 +87,13 @@ class Service:
         self.process = None
         self.session = requests.Session()
 
-    def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def __enter__(self, stderr=subprocess.PIPE):
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         line = self.process.stdout.readline()
         found = re.fullmatch(r"listening on (http://\S+:(\d+)|unix:\S+)\n", line)
         if not found:
             self.process.kill()
-            raise AssertionError(f"no service: {line}{self.process.stderr.read()}")
+            raise AssertionError(f"no service: {line}{self.process.stderr.read() if self.process.stderr else ''}")
         self.url = found[1]
         self.port = int(found[2] or 0)
         return self
