@@ -5,13 +5,16 @@
  * is what makes the top n of many users equal the top n of one user exactly. (Chains are of fused
  * multiply-adds where the processor has them, of separate ones in the plain loops.)
  *
- * All pointers are to plain memory of the host. */
+ * Pointers marked (dev) lie where the backend's operators can read them, all others in plain memory of the host. */
 #ifndef BACKEND_TOPK_OPS_H
 #define BACKEND_TOPK_OPS_H
 
 #include <stdint.h>
 
-enum { TOPK_PANEL = 32 }; /* movies a panel: two AVX-512 registers */
+enum {
+    TOPK_PANEL = 32,         /* movies a panel: two AVX-512 registers */
+    TOPK_DEVICE_N_MAX = 2048 /* the longest list that a device makes */
+};
 
 /* The movie side, packed once for any number of calls. A position is a place in the packed order; what the
  * order is only matters for speed: likely winners first. */
@@ -19,10 +22,10 @@ struct factor_panels {
     int32_t n_movies;
     int k;                    /* factors, >= 0 */
     int64_t n_panels;         /* ceil(n_movies / TOPK_PANEL) */
-    const float *factors;     /* (n_panels, k, TOPK_PANEL), 0 in the padding */
-    const float *bias;        /* (n_panels * TOPK_PANEL,), 0 in the padding */
-    const int32_t *movies;    /* (n_panels * TOPK_PANEL,) movie at a position, -1 in the padding */
-    const int32_t *positions; /* (n_movies,) position of a movie */
+    const float *factors;     /* (dev) (n_panels, k, TOPK_PANEL), 0 in the padding */
+    const float *bias;        /* (dev) (n_panels * TOPK_PANEL,), 0 in the padding */
+    const int32_t *movies;    /* (dev) (n_panels * TOPK_PANEL,) movie at a position, -1 in the padding */
+    const int32_t *positions; /* (dev) (n_movies,) position of a movie */
 };
 
 /* score_movies: one user's scores for all movies. Works on the calling thread alone; may be called from
@@ -34,19 +37,18 @@ struct score_movies_args {
     float *scores;        /* (n_movies,) by movie */
 };
 
-/* topk_users: the n best unseen movies of many users, by score descending, then movie ascending. Runs on the
- * backend's thread pool; waits. */
+/* topk_users: the n best unseen movies of many users, by score descending, then movie ascending. Waits. */
 struct topk_users_args {
     const struct factor_panels *panels;
     int64_t n_users;
     const int32_t *rows;       /* (n_users,) rows of the two arrays below, -1 = unknown: zeros */
-    const float *user_factors; /* (*, stride) */
+    const float *user_factors; /* (dev) (*, stride) */
     int64_t stride;
-    const float *user_bias; /* (*,) */
+    const float *user_bias; /* (dev) (*,) */
     float mean;
     const int32_t *seen_rows;    /* (n_users,) rows of the CSR below */
-    const int64_t *seen_offsets; /* NULL = nobody has seen anything */
-    const int32_t *seen_movies;  /* movies to leave out */
+    const int64_t *seen_offsets; /* (dev) NULL = nobody has seen anything */
+    const int32_t *seen_movies;  /* (dev) movies to leave out */
     const uint8_t *candidates;   /* (n_movies,) 1 = allowed; NULL = all */
     int n;                       /* >= 1 */
     int32_t *movies;             /* (n_users, n) out, -1 past the end */

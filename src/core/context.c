@@ -59,6 +59,7 @@ cleanup:
 
 void reel_context_free(reel_context *ctx) {
     if (!ctx) return;
+    registry_close(ctx->host);
     registry_close(ctx->cpu);
     registry_close(ctx->backend);
     progress_display_free(ctx->display);
@@ -128,6 +129,14 @@ reel_status context_fall_back(reel_context *ctx, const char *work, struct backen
     if (!ctx->cpu) TRY_RETURN(cpu_backend_open(ctx->pool, &ctx->cpu, err));
     context_log(ctx, REEL_LOG_WARNING, "the %s backend does not offer %s; working on the CPU", name, work);
     *backend = ctx->cpu;
+    return REEL_OK;
+}
+
+reel_status context_host_backend(reel_context *ctx, struct backend **out, reel_error *err) {
+    TRY_RETURN(context_backend(ctx, out, err));
+    if ((*out)->ops->uses_host_memory) return REEL_OK;
+    if (!ctx->host) TRY_RETURN(cpu_backend_open(ctx->pool, &ctx->host, err));
+    *out = ctx->host;
     return REEL_OK;
 }
 

@@ -15,6 +15,7 @@ struct reel_context {
     struct thread_pool *pool;
     struct backend *backend;          /* opened by the first context_backend() call; see backend/registry.h */
     struct backend *cpu;              /* opened by context_fall_back(), else NULL */
+    struct backend *host;             /* opened by context_host_backend(), else NULL */
     struct progress_display *display; /* own display when options.progress is NULL; may be NULL */
     atomic_int cancelled;
 };
@@ -32,6 +33,9 @@ reel_status context_backend(reel_context *ctx, struct backend **out, reel_error 
 /* For work ("svd") that *backend has no operators for: under "auto" *backend becomes a CPU backend of this context,
  * with one line of notice; where the device was asked for by name, UNSUPPORTED. */
 reel_status context_fall_back(reel_context *ctx, const char *work, struct backend **backend, reel_error *err);
+/* A backend that works on host memory: the context's own where it is one, else a CPU backend beside it, for what is too
+ * small to be worth the way to a device. */
+reel_status context_host_backend(reel_context *ctx, struct backend **out, reel_error *err);
 
 /* Seconds on a monotonic clock. */
 double clock_seconds(void);

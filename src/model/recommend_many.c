@@ -8,40 +8,43 @@
 #include "core/top_n.h"
 #include "model/scorer.h"
 
-enum { WAVE_USERS = 96 * 64 }; /* users between two safe points: whole blocks of the CPU operator */
+/* Users between two safe points: whole blocks of the CPU operator; a device makes waves of its own inside. */
+enum { WAVE_USERS = 96 * 64, DEVICE_WAVE_USERS = 1 << 16 };
 
 struct many_job {
-    const struct reel_scorer *scorer;
+    struct reel_scorer *scorer;
     int64_t n_users;
     const int32_t *users;
     int n;
     int wanted;                         /* n, or the number of movies where that is less */
     int32_t *movies;                    /* (n_users, n) */
     float *scores;                      /* (n_users, n) */
-    int32_t *rows;                      /* (WAVE_USERS,) scratch: model users */
+    int64_t most;                       /* users a wave */
+    int32_t *rows;                      /* (most,) scratch: model users */
     const reel_recommend_query *filter; /* never NULL */
     uint8_t *candidates;                /* (n_movies,) what the filter lets through */
 };
 
 static reel_status topk_wave(const struct many_job *job, int64_t first, int64_t n_users, reel_error *err) {
-    const struct reel_scorer *scorer = job->scorer;
-    const struct ratings *ratings = &scorer->dataset->ratings;
+    struct reel_scorer *scorer = job->scorer;
+    const struct scorer_bulk *bulk = &scorer->bulk;
+    TRY_RETURN(scorer_place(scorer, err));
     for (int64_t i = 0; i < n_users; i++) job->rows[i] = scorer_model_user(scorer, job->users[first + i]);
-    struct topk_users_args args = {.panels = &scorer->panels,
+    struct topk_users_args args = {.panels = &bulk->panels,
                                    .n_users = n_users,
                                    .rows = job->rows,
-                                   .user_factors = scorer->view.user_factors,
+                                   .user_factors = bulk->user_factors,
                                    .stride = scorer->view.stride,
-                                   .user_bias = scorer->view.user_bias,
+                                   .user_bias = bulk->user_bias,
                                    .mean = scorer->view.mean,
                                    .seen_rows = job->users + first,
-                                   .seen_offsets = job->filter->include_seen ? NULL : ratings->user_offsets,
-                                   .seen_movies = ratings->user_movies,
+                                   .seen_offsets = job->filter->include_seen ? NULL : bulk->seen_offsets,
+                                   .seen_movies = bulk->seen_movies,
                                    .candidates = job->candidates,
                                    .n = job->n,
                                    .movies = job->movies + first * job->n,
                                    .scores = job->scores + first * job->n};
-    return scorer->backend->ops->topk_users(scorer->backend, &args, err);
+    return scorer->device->ops->topk_users(scorer->device, &args, err);
 }
 
 static reel_status forest_wave(const struct many_job *job, int64_t first, int64_t n_users, reel_error *err) {
@@ -145,6 +148,7 @@ reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, con
     reel_status status = REEL_OK;
     int by_forest = scorer->planned && scorer->backend->ops->forest_topk;
     int by_operator = by_forest || (scorer->has_panels && scorer->backend->ops->topk_users);
+    int on_device = by_operator && !by_forest && scorer->device != scorer->backend;
     int32_t n_movies = scorer->dataset->n_movies;
     reel_recommend_query none;
     reel_recommend_query_default(&none);
@@ -157,28 +161,33 @@ reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, con
                                                     : n_movies,
                            .movies = movies,
                            .scores = scores,
+                           .most = on_device ? DEVICE_WAVE_USERS : WAVE_USERS,
                            .filter = filter ? filter : &none};
     struct loop_room *rooms = NULL;
     if (n < 1 || n_users < 0)
         return error_set(err, REEL_INVALID_ARGUMENT, "n must be >= 1 and n_users >= 0 (found %d and %lld)", n,
                          (long long)n_users);
+    if (on_device && n > TOPK_DEVICE_N_MAX)
+        return error_set(err, REEL_UNSUPPORTED,
+                         "the %s device lists at most %d movies a user (found %d; use --device cpu)",
+                         scorer->device->ops->name, TOPK_DEVICE_N_MAX, n);
     TRY(scorer_check_indices("user", n_users, users, 0, scorer->dataset->n_users, err));
     TRY(MEM_RAW(&job.candidates, n_movies, err));
     for (int32_t m = 0; m < n_movies; m++) job.candidates[m] = (uint8_t)scorer_movie_passes(scorer, job.filter, m);
     if (by_operator)
-        TRY(MEM_RAW(&job.rows, WAVE_USERS, err));
+        TRY(MEM_RAW(&job.rows, job.most, err));
     else
         TRY(rooms_new(&job, &rooms, err));
-    for (int64_t first = 0; first < n_users; first += WAVE_USERS) {
-        int64_t wave = n_users - first < WAVE_USERS ? n_users - first : WAVE_USERS;
+    for (int64_t first = 0; first < n_users; first += job.most) {
+        int64_t wave = n_users - first < job.most ? n_users - first : job.most;
         TRY(context_check(scorer->ctx, err));
-        if (n_users > WAVE_USERS) context_progress(scorer->ctx, "recommend", "users", first, n_users, NULL, 0, 0);
+        if (n_users > job.most) context_progress(scorer->ctx, "recommend", "users", first, n_users, NULL, 0, 0);
         TRY(by_forest     ? forest_wave(&job, first, wave, err)
             : by_operator ? topk_wave(&job, first, wave, err)
                           : loop_wave(&job, rooms, first, wave, err));
         clip_scores(&job, first, wave);
     }
-    if (n_users > WAVE_USERS) context_progress(scorer->ctx, "recommend", "users", n_users, n_users, NULL, 0, 1);
+    if (n_users > job.most) context_progress(scorer->ctx, "recommend", "users", n_users, n_users, NULL, 0, 1);
 cleanup:
     mem_free(job.candidates);
     mem_free(job.rows);

@@ -50,7 +50,9 @@ reel_status reel_scorer_new(reel_context *ctx, const reel_dataset *dataset, cons
     TRY(MEM_NEW(&scorer, 1, err));
     *scorer = (struct reel_scorer){.ctx = ctx, .dataset = dataset, .model = model};
     TRY(bind_ids(scorer, err));
-    TRY(context_backend(ctx, &scorer->backend, err));
+    TRY(context_host_backend(ctx, &scorer->backend, err));
+    TRY(context_backend(ctx, &scorer->device, err));
+    if (!scorer->device->ops->topk_users) scorer->device = scorer->backend;
     const struct algorithm *algorithm = model->algorithm;
     scorer->has_panels =
         algorithm->factor_view && scorer->backend->ops->score_movies && algorithm->factor_view(model, &scorer->view);

@@ -2,10 +2,20 @@
 #ifndef MODEL_SCORER_H
 #define MODEL_SCORER_H
 
-#include "backend/backend_ops.h"
+#include "backend/job_memory.h"
 #include "backend/topk_ops.h"
 #include "model/forest_plan.h"
 #include "model/model.h"
+
+/* What topk_users reads, on the context's backend: the scorer's own arrays, or copies on a device. */
+struct scorer_bulk {
+    struct job_memory job;
+    int placed;
+    struct factor_panels panels;
+    const float *user_factors, *user_bias;
+    const int64_t *seen_offsets;
+    const int32_t *seen_movies;
+};
 
 struct reel_scorer {
     reel_context *ctx;
@@ -13,7 +23,9 @@ struct reel_scorer {
     const struct reel_model *model;
     /* Model index of a dataset index, -1 = unknown to the model; NULL = the same indices. */
     int32_t *user_map, *movie_map;  /* (n_users,), (n_movies,) of the dataset */
-    struct backend *backend;        /* the context's */
+    struct backend *backend;        /* on host memory: single requests are too small for a device */
+    struct backend *device;         /* the context's if it has topk_users, else `backend` */
+    struct scorer_bulk bulk;        /* made by scorer_place */
     int has_panels;                 /* the model has factors: the backend's operators score it */
     struct factor_view view;        /* users: model indices */
     struct factor_panels panels;    /* movies: dataset indices; unknown ones have zeros */
@@ -24,6 +36,8 @@ struct reel_scorer {
 /* Packs the movie factors of scorer->view into scorer->panels. */
 reel_status scorer_pack(struct reel_scorer *scorer, reel_error *err);
 void scorer_pack_free(struct reel_scorer *scorer);
+/* Makes scorer->bulk for scorer->device once; it stays for the scorer's life. NO_MEMORY says how much it needs. */
+reel_status scorer_place(struct reel_scorer *scorer, reel_error *err);
 
 static inline int32_t scorer_model_user(const struct reel_scorer *scorer, int32_t user) {
     return user < 0 || !scorer->user_map ? user : scorer->user_map[user];
