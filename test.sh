@@ -116,7 +116,7 @@ run_pytest() {
     fi
     begin "tests of the command line (pytest)"
     REEL_BIN=$PWD/build/release/reel REEL_PEERS_PYTHON=$REEL_PEERS_PYTHON build/venv/bin/python -m pytest \
-        tests -q -rs ${filter:+-k "$filter"} -p no:cacheprovider --junitxml "$report/pytest-cli.xml" \
+        tests -q -rs -n "$REEL_JOBS" --dist loadscope ${filter:+-k "$filter"} -p no:cacheprovider --junitxml "$report/pytest-cli.xml" \
         >"$report/pytest.log" 2>&1
     case $? in
     0 | 5) end ok ;; # 5: the name filter chose none
@@ -128,17 +128,35 @@ run_pytest() {
     esac
 }
 
+# fuzz TARGET SECONDS: one target, with the corpus it has and the one it made before.
+fuzz() {
+    local name log corpus
+    name=$(basename "$1")
+    log=$report/$name.log
+    corpus=build/fuzz/corpus/$name
+    mkdir -p "$corpus"
+    set -- "$@" "$corpus"
+    [ ! -d "tests/fuzz/corpus/$name" ] || set -- "$@" "tests/fuzz/corpus/$name"
+    if "$1" -max_total_time="$2" -timeout=20 -seed="$seed" -rss_limit_mb=4096 -artifact_prefix="$report/$name-" \
+        "${@:3}" >"$log" 2>&1; then
+        note "fuzz $name" passed
+        printf '%-46s ok\n' "fuzz: $name for $2 s"
+    else
+        note "fuzz $name" failed "see ${log#"$PWD/"}"
+        printf '%-46s FAILED\n' "fuzz: $name for $2 s"
+        tail -n 30 "$log"
+    fi
+}
+# A target has one thread, so as many run side by side as there are cores.
 run_fuzzers() {
-    local seconds=${REEL_FUZZ_SECONDS:-20} target corpus
+    local target running=0
     for target in build/fuzz/tests/fuzz_*; do
         [ -x "$target" ] && [ -f "$target" ] || continue
-        corpus=build/fuzz/corpus/$(basename "$target")
-        mkdir -p "$corpus"
-        set --
-        [ ! -d "tests/fuzz/corpus/$(basename "$target")" ] || set -- "tests/fuzz/corpus/$(basename "$target")"
-        step "fuzz: $(basename "$target") for $seconds s" "$target" -max_total_time="$seconds" -timeout=20 -seed="$seed" \
-            -rss_limit_mb=4096 -artifact_prefix="$report/" "$corpus" "$@"
+        [ $running -lt "$REEL_JOBS" ] || wait -n
+        fuzz "$target" "${REEL_FUZZ_SECONDS:-20}" &
+        running=$((running + 1))
     done
+    wait
 }
 
 step "release build (${CC:-cc})" build release || finish
