@@ -10,29 +10,24 @@ split. bmf and myFM: rank 32, 10 samples of burn-in and 100 that are averaged; m
 (bench/peers/peer_fit.py). A peer that needs more than --limit seconds of CPU time (600) is reported as not finished.
 
 Data: data/ml-latest-small, and ml-1m below REEL_SHARED_DATA (default ../shared/data) where it is. Each finished fit goes
-to --results (default build/ladder.json), so that an interrupted table goes on where it stopped. REEL_BENCH_PREFIX
-("chrt -f 20") goes before every measured command of either side; REEL_BENCH_LOCK names a file that is locked while one
-runs. Run it with the Python that bench/peers/setup.sh prints. It appends rows to bench/results/<machine>.csv and prints
+to --results (default build/ladder.json), so that an interrupted table goes on where it stopped. REEL_BENCH_PREFIX and
+REEL_BENCH_LOCK: see measured.py. Run it with the Python that bench/peers/setup.sh prints. It appends rows to bench/results/<machine>.csv and prints
 the table in markdown."""
 
 import argparse
-import fcntl
 import json
 import os
 import pathlib
-import resource
-import shlex
 import subprocess
 import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "bench"))
+sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "bench" / "peers")]
 import rows  # noqa: E402
+from measured import call  # noqa: E402
 
 REEL = os.environ.get("REEL_BIN", str(ROOT / "build" / "release" / "reel"))
-PREFIX = shlex.split(os.environ.get("REEL_BENCH_PREFIX", ""))
-LOCK = os.environ.get("REEL_BENCH_LOCK")
 FACTORS, SAMPLES, BURN_IN, ITERATIONS, REPEATS = 32, 100, 10, 15, 2
 BMF = ("bmf", f"factors={FACTORS}", f"samples={SAMPLES}", f"burn_in={BURN_IN}")
 ALS = ("als", f"factors={FACTORS}", f"iterations={ITERATIONS}")
@@ -56,24 +51,6 @@ NAMES = {
     "cmfrec-same": "cmfrec ALS, same settings",
     "implicit": "implicit ALS",
 }
-
-
-def call(command, limit=None):
-    """Standard output of a command, None where it ran into the limit on CPU time; holds the lock meanwhile."""
-
-    def restrict():
-        if limit:
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
-
-    with open(LOCK or os.devnull, "a") as lock:
-        if LOCK:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run([*PREFIX, *map(str, command)], capture_output=True, text=True, preexec_fn=restrict)
-    if limit and done.returncode < 0:
-        return None
-    if done.returncode:
-        sys.exit(f"ladder.py: {' '.join(map(str, command))} failed:\n{done.stderr[-2000:]}")
-    return done.stdout
 
 
 class Table:

@@ -130,6 +130,18 @@ REEL_API void reel_split_report_free(reel_split_report *report);
 REEL_API reel_status reel_eval(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
                                const char *test_file, reel_metrics *metrics, reel_error *err);
 
+/* Predictive intervals: score +- quantile times the predictive standard deviation, of a normal distribution. */
+typedef struct reel_intervals {
+    int64_t n;       /* ratings measured; 0 for models without deviations, and then the others are NaN */
+    double level;    /* what the intervals should cover: 0.9 */
+    double coverage; /* the share of the ratings that lies in them */
+    double width;    /* mean half width, stars */
+} reel_intervals;
+
+/* How honest a model's deviations are, on a CSV of ratings; bound as in reel_eval. */
+REEL_API reel_status reel_eval_intervals(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
+                                         const char *test_file, reel_intervals *intervals, reel_error *err);
+
 /* Ranking metrics of a model on a CSV of ratings; movies the user rated elsewhere in the dataset are left out of the
  * lists. MISMATCH unless the model was trained on this dataset. */
 REEL_API reel_status reel_eval_ranking(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,

@@ -60,7 +60,8 @@ enum philox_stream {
     PHILOX_TEST = 10,
     PHILOX_SHUFFLE_BLOCKS = 11,
     PHILOX_SHUFFLE_TILES = 12,
-    PHILOX_BOOTSTRAP = 13
+    PHILOX_BOOTSTRAP = 13,
+    PHILOX_FOLD_IN = 14
 };
 static inline REEL_HOST_DEVICE uint64_t philox_stream(enum philox_stream purpose, uint32_t sub) {
     return ((uint64_t)purpose << 32) | sub;

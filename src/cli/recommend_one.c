@@ -81,10 +81,12 @@ static void print_table(const struct scoring *scoring, const reel_recommend_quer
         reel_dataset_get_movie(scoring->dataset, items[i].movie, &facts);
         if (scoring_title_width(facts.title) > width) width = scoring_title_width(facts.title);
     }
-    if (n) printf("    #      id  score  %-*s  genres\n", width, "title");
+    const int deviations = n && !isnan(items[0].sd);
+    if (n) printf("    #      id  score  %s%-*s  genres\n", deviations ? "  +-  " : "", width, "title");
     for (int i = 0; i < n; i++) {
         reel_dataset_get_movie(scoring->dataset, items[i].movie, &facts);
         printf("%5d %7d  %5.2f  ", query->offset + i + 1, facts.id, (double)items[i].score);
+        if (deviations) printf("%4.2f  ", (double)items[i].sd);
         scoring_print_title(facts.title, width);
         printf("  %s\n", scoring_genres(scoring->dataset, facts.genre_bits, genres, sizeof genres));
         print_reasons(scoring->dataset, query, &items[i], 1);

@@ -1,4 +1,5 @@
 /* Metrics of a finished model on a file of ratings. */
+#include <math.h>
 #include <string.h>
 
 #include "core/error.h"
@@ -49,14 +50,61 @@ cleanup:
     return status;
 }
 
+/* The pairs of a file by the model's indices. */
+static reel_status read_pairs(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
+                              const char *test_file, struct rating_pairs *pairs, reel_error *err) {
+    TRY_RETURN(dataset_read_pairs(ctx, dataset, test_file, pairs, err));
+    const char *trained_on = tensor_set_get(model->set, "dataset.fingerprint");
+    if (trained_on && strcmp(trained_on, dataset->fingerprint) == 0) return REEL_OK;
+    return rebind(ctx, dataset, model, pairs, err);
+}
+
 reel_status reel_eval(reel_context *ctx, const reel_dataset *dataset, const reel_model *model, const char *test_file,
                       reel_metrics *metrics, reel_error *err) {
     reel_status status = REEL_OK;
     struct rating_pairs pairs = {0};
-    TRY(dataset_read_pairs(ctx, dataset, test_file, &pairs, err));
-    const char *trained_on = tensor_set_get(model->set, "dataset.fingerprint");
-    if (!trained_on || strcmp(trained_on, dataset->fingerprint) != 0) TRY(rebind(ctx, dataset, model, &pairs, err));
+    TRY(read_pairs(ctx, dataset, model, test_file, &pairs, err));
     TRY(model_measure(ctx, model, &pairs, NULL, NULL, metrics, err));
+cleanup:
+    rating_pairs_free(&pairs);
+    return status;
+}
+
+enum { INTERVAL_CHUNK = 1024 };
+
+/* Adds pairs first .. first + n - 1; a model without deviations leaves NaN. */
+static reel_status add_intervals(const reel_model *model, const struct rating_pairs *pairs, int64_t first, int64_t n,
+                                 reel_intervals *sums, reel_error *err) {
+    const double quantile = 1.6448536269514722; /* of 0.95: 90 % lie between it and its negative */
+    float scores[INTERVAL_CHUNK], sds[INTERVAL_CHUNK];
+    for (int64_t i = 0; i < n; i++) sds[i] = NAN;
+    TRY_RETURN(model->algorithm->predict(model, n, pairs->users + first, pairs->movies + first,
+                                         pairs->times ? pairs->times + first : NULL, scores, sds, err));
+    for (int64_t i = 0; i < n && !isnan(sds[i]); i++) {
+        double reach = quantile * (double)sds[i];
+        sums->n++;
+        sums->width += reach;
+        sums->coverage += fabs((double)scores[i] - 0.5 * pairs->ratings[first + i]) <= reach;
+    }
+    return REEL_OK;
+}
+
+reel_status reel_eval_intervals(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
+                                const char *test_file, reel_intervals *intervals, reel_error *err) {
+    reel_status status = REEL_OK;
+    struct rating_pairs pairs = {0};
+    reel_intervals sums = {.level = 0.9};
+    *intervals = (reel_intervals){.level = 0.9, .coverage = NAN, .width = NAN};
+    TRY(read_pairs(ctx, dataset, model, test_file, &pairs, err));
+    for (int64_t first = 0; first < pairs.n; first += INTERVAL_CHUNK) {
+        TRY(context_check(ctx, err));
+        int64_t n = pairs.n - first < INTERVAL_CHUNK ? pairs.n - first : INTERVAL_CHUNK;
+        TRY(add_intervals(model, &pairs, first, n, &sums, err));
+    }
+    if (sums.n == 0) goto cleanup;
+    *intervals = sums;
+    intervals->coverage /= (double)sums.n;
+    intervals->width /= (double)sums.n;
 cleanup:
     rating_pairs_free(&pairs);
     return status;

@@ -1,7 +1,8 @@
 /* Scoring with `bmf`: the mean over the kept samples and its standard deviation; visitors are folded in by the
  * conditional posterior of their vector under each sample: precision A_s = Lambda_s + alpha_s sum x x^T with
  * x = (q, 1), mean A_s^-1 (Lambda_s mu_s + alpha_s sum t x). Linear in the targets t, so a score splits into one
- * share a rating. */
+ * share a rating. The score takes the means; its variance is that of the means over the samples, plus what a draw of
+ * the vector in each sample adds (law of total variance), plus the noise. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "core/error.h"
 #include "backend/factor_ops.h"
 #include "core/mem.h"
+#include "kernels/common/normal.h"
 #include "model/bmf.h"
 #include "model/dot.h"
 #include "model/gibbs_prior.h"
@@ -262,41 +264,75 @@ static reel_status visitor_solve(struct visitor *visitor, int s, reel_error *err
     return REEL_OK;
 }
 
-/* Adds the conditional variance x^T A_s^-1 x / S of every movie. */
-static void add_variances(const struct visitor *visitor, int s, float *variances) {
+/* The visitor's vectors under all samples: conditional means laid out as a user's, and one draw's distance from the
+ * mean a sample, A_s^(-T/2) z, factors (S, k) and biases (S,). */
+struct visitor_vectors {
+    float *factors, *biases, *drawn_factors, *drawn_biases;
+    float bias; /* mean of the biases */
+};
+
+static reel_status visitor_vectors_new(const struct bmf_view *view, struct visitor_vectors *out, reel_error *err) {
+    const size_t samples = (size_t)view->samples, wide = samples * (size_t)view->k;
+    TRY_RETURN(MEM_NEW(&out->factors, 2 * (wide + samples), err));
+    out->drawn_factors = out->factors + wide;
+    out->biases = out->drawn_factors + wide;
+    out->drawn_biases = out->biases + samples;
+    return REEL_OK;
+}
+
+/* The same numbers for every visitor: equal ratings get equal answers. */
+static void draw_visitor(struct visitor *visitor, int s, struct visitor_vectors *out) {
     const struct bmf_view *view = visitor->model->state;
-    for (int32_t m = 0; m < visitor->model->n_movies; m++) {
-        movie_vector(view, m, s, visitor->x);
-        dense_forward(visitor->lower, view->k + 1, visitor->x);
-        variances[m] += (float)(dot_double(visitor->x, visitor->x, view->k + 1) / view->samples);
+    const int k = view->k;
+    float z[FACTOR_K_MAX + 4];
+    for (int f = 0; f <= k; f += 4)
+        philox_normals(0, philox_stream(PHILOX_FOLD_IN, (uint32_t)s), (uint64_t)f / 4, z + f);
+    for (int f = 0; f <= k; f++) visitor->x[f] = (double)z[f];
+    dense_backward(visitor->lower, k + 1, visitor->x);
+    for (int f = 0; f < k; f++) out->drawn_factors[s * k + f] = (float)visitor->x[f];
+    out->drawn_biases[s] = (float)visitor->x[k];
+}
+
+static reel_status visitor_sample(struct visitor *visitor, int s, int draw, struct visitor_vectors *out,
+                                  reel_error *err) {
+    const struct bmf_view *view = visitor->model->state;
+    const int k = view->k, samples = view->samples;
+    TRY_RETURN(visitor_solve(visitor, s, err));
+    for (int f = 0; f < k; f++)
+        out->factors[s * k + f] = (float)((visitor->right[f] + visitor->set[f]) / sqrt(samples));
+    out->biases[s] = (float)(visitor->right[k] + visitor->set[k]);
+    out->bias += out->biases[s] / (float)samples;
+    if (draw) draw_visitor(visitor, s, out);
+    return REEL_OK;
+}
+
+/* Mean square, over the samples, of how far a draw of the visitor's vector moves the score of `movie`: with one draw a
+ * sample an unbiased estimate of the mean conditional variance, at the cost of a score. */
+static float drawing_variance(const struct bmf_view *view, const struct visitor_vectors *visitor, int32_t movie) {
+    const int k = view->k, samples = view->samples;
+    const float *q = view->movie_factors + (int64_t)movie * samples * k, scale = sqrtf((float)samples);
+    float sum = 0;
+    for (int s = 0; s < samples; s++) {
+        float moved = scale * dot_floats(visitor->drawn_factors + s * k, q + s * k, k) + visitor->drawn_biases[s];
+        sum += moved * moved;
     }
+    return sum / (float)samples;
 }
 
 reel_status bmf_fold_in(const struct reel_model *model, int64_t n, const int32_t *movies, const float *stars,
                         uint32_t time, float *scores, float *sds, reel_error *err) {
     reel_status status = REEL_OK;
     const struct bmf_view *view = model->state;
-    const int k = view->k, samples = view->samples;
     struct visitor visitor = {0};
-    float *factors = NULL, *biases = NULL, *variances = NULL;
-    double bias = 0;
+    struct visitor_vectors vectors = {0};
     TRY(visitor_new(model, n, movies, stars, &visitor, err));
-    TRY(MEM_RAW(&factors, (size_t)samples * (size_t)k, err));
-    TRY(MEM_RAW(&biases, samples, err));
-    if (sds) TRY(MEM_NEW(&variances, model->n_movies, err));
-    for (int s = 0; s < samples; s++) {
-        TRY(visitor_solve(&visitor, s, err));
-        for (int f = 0; f < k; f++) factors[s * k + f] = (float)((visitor.right[f] + visitor.set[f]) / sqrt(samples));
-        biases[s] = (float)(visitor.right[k] + visitor.set[k]);
-        bias += (double)biases[s] / samples;
-        if (variances) add_variances(&visitor, s, variances);
-    }
-    score_all(model, &(struct bmf_user){factors, biases, (float)bias}, -1, time, scores, sds);
-    for (int32_t m = 0; variances && m < model->n_movies; m++) sds[m] = sqrtf(sds[m] * sds[m] + variances[m]);
+    TRY(visitor_vectors_new(view, &vectors, err));
+    for (int s = 0; s < view->samples; s++) TRY(visitor_sample(&visitor, s, sds != NULL, &vectors, err));
+    score_all(model, &(struct bmf_user){vectors.factors, vectors.biases, vectors.bias}, -1, time, scores, sds);
+    for (int32_t m = 0; sds && m < model->n_movies; m++)
+        sds[m] = sqrtf(sds[m] * sds[m] + drawing_variance(view, &vectors, m));
 cleanup:
-    mem_free(variances);
-    mem_free(biases);
-    mem_free(factors);
+    mem_free(vectors.factors);
     mem_free(visitor.lower);
     return status;
 }
