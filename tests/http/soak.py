@@ -230,7 +230,8 @@ def main():
         else:
             files = make_files(folder)
         errors = folder / "stderr"
-        service = Service(files, "--access-log", folder / "access.log", store=folder / "live.db", clusters=files.clusters.exists())
+        cache = ["--cache", "32M"] if args.seconds else []  # full long before the measurement begins
+        service = Service(files, *cache, "--access-log", folder / "access.log", store=folder / "live.db", clusters=files.clusters.exists())
         with errors.open("w") as stderr:
             service.__enter__(stderr)
             users = [user["id"] for user in service.json("/api/v1/users?limit=200")["users"]]
@@ -254,6 +255,7 @@ def main():
         if samples:
             first, last = sorted(samples[len(samples) // 4 :][:8])[4], sorted(samples[-8:])[4]
             growth = last / first - 1
+            print("resident MiB: " + " ".join(f"{sample / 2**20:.0f}" for sample in samples))
             print(f"resident memory {first / 2**20:.1f} MiB after a quarter, {last / 2**20:.1f} MiB at the end: {100 * growth:+.2f} %")
             failed |= growth > 0.02 or any(not isinstance(key, int) or key >= 300 for key in soak.counts)
         if failed:
