@@ -43,7 +43,7 @@ static enum request_outcome get_jobs(struct request *request) {
     return deferred_submit(work);
 }
 
-/* ---- GET, DELETE /api/v1/jobs/{id} ---- */
+/* ---- GET, DELETE /api/v1/jobs/{number} ---- */
 
 static reel_status make_job(struct deferred *deferred, struct strbuf *out, reel_error *err) {
     json_t *job = scheduler_job(scheduler_of(deferred), ((struct job_work *)deferred)->id, err);
@@ -59,7 +59,7 @@ static reel_status make_cancel(struct deferred *deferred, struct strbuf *out, re
 static enum request_outcome for_job(struct request *request,
                                     reel_status (*make)(struct deferred *, struct strbuf *, reel_error *)) {
     int64_t id;
-    if (request_path_int(request, "id", &id) < 1) return REQUEST_DONE;
+    if (request_path_int(request, "number", &id) < 1) return REQUEST_DONE;
     struct job_work *work = job_work_new(request, make);
     if (!work) return REQUEST_DONE;
     work->id = id;
@@ -149,21 +149,21 @@ const struct route route_job_submit = {
 
 const struct route route_job = {
     .method = HTTP_GET,
-    .pattern = "/api/v1/jobs/{id}",
+    .pattern = "/api/v1/jobs/{number}",
     .handle = get_job,
     .summary = "One job",
-    .parameters = (const struct parameter[]){{"id", "path", SCHEMA_PATH_ID, "number of the job"}, {0}},
+    .parameters = (const struct parameter[]){{"number", "path", SCHEMA_PATH_ID, "the job's id"}, {0}},
     .answer = JOB_ANSWER,
     .problems = "400 404",
 };
 
 const struct route route_job_cancel = {
     .method = HTTP_DELETE,
-    .pattern = "/api/v1/jobs/{id}",
+    .pattern = "/api/v1/jobs/{number}",
     .handle = delete_job,
     .access = ACCESS_ADMIN,
     .summary = "Cancels a queued or running job; a running one stops at its next safe point",
-    .parameters = (const struct parameter[]){{"id", "path", SCHEMA_PATH_ID, "number of the job"}, {0}},
+    .parameters = (const struct parameter[]){{"number", "path", SCHEMA_PATH_ID, "the job's id"}, {0}},
     .answer = JOB_ANSWER,
     .problems = "400 404 409",
 };
