@@ -247,3 +247,59 @@ def test_what_cannot_be_merged_is_said(small, store, tmp_path):
     rate(store, [(1, 1, 11, 1)])
     assert "a rating of user 1 is out of range" in refused(1, "import", "--store", store, "--from", small, "-o", out)
     assert not out.exists()
+
+
+# ---- collections ----
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read_csv(name):
+    with open(EMBEDDED / name, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def check_collections(folder):
+    """Every line against the CSVs it comes from."""
+    by_user, by_movie = {}, {}
+    for row in read_csv("ratings.csv"):
+        by_user.setdefault(int(row["userId"]), []).append(float(row["rating"]))
+        by_movie.setdefault(int(row["movieId"]), []).append(float(row["rating"]))
+    users = lines(folder / "users.ndjson")
+    assert [user["userId"] for user in users] == sorted(by_user)
+    for user in users:
+        stars = by_user[user["userId"]]
+        assert user["user_rt_mean"] == pytest.approx(sum(stars) / len(stars), abs=1e-12)
+        assert user["n_ratings"] == len(stars) and user["cluster"] is None
+    catalogue = {int(row["movieId"]): row for row in read_csv("movies.csv")}
+    movies = {movie["movieId"]: movie for movie in lines(folder / "movies.ndjson")}
+    assert set(catalogue) <= set(movies)
+    all_genres = {genre for row in catalogue.values() for genre in row["genres"].split("|")} - {"(no genres listed)"}
+    for number, row in catalogue.items():
+        movie, stars = movies[number], by_movie.get(number, [])
+        assert movie["title"] == row["title"] and movie["popularity"] == len(stars) and movie["clusters"] == []
+        assert (movie["movie_rt_mean"] is None) == (not stars)
+        assert not stars or movie["movie_rt_mean"] == pytest.approx(sum(stars) / len(stars), abs=1e-12)
+        genres = set(row["genres"].split("|")) & all_genres
+        assert movie["genres"] == {genre: int(genre in genres) for genre in all_genres}
+    metadata = lines(folder / "metadata.ndjson")
+    assert [entry["id"] for entry in metadata] == sorted(movies)
+    assert set(metadata[0]) == {"id", "genres", "imdb_id", "tmdb_id", "revenue", "runtime"}
+
+
+def test_collections_of_a_dataset(small, tmp_path):
+    answer = reel_json("export", small, "-o", tmp_path / "out")
+    assert answer["users"] == 671 and answer["movies"] == answer["metadata"]
+    assert answer["files"] == [str(tmp_path / "out" / f"{name}.ndjson") for name in ("users", "movies", "metadata")]
+    check_collections(tmp_path / "out")
+
+
+def test_a_store_without_collections_says_so(store, tmp_path):
+    assert "no dataset was put into the store yet" in refused(1, "export", store, "-o", tmp_path / "out")
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE t(x)")
+    database.close()
+    assert "of another program" in refused(1, "export", other, "-o", tmp_path / "out")
