@@ -44,7 +44,7 @@ export function score(value, sd) {
 
 // The ratings that carried a score, with the stars each added or took away.
 export function reasons(list) {
-  const shown = (list ?? []).filter((reason) => Math.abs(reason.share) >= 0.015);
+  const shown = (list ?? []).filter((reason) => Math.abs(reason.share) >= 0.015).slice(0, 3);
   if (!shown.length) return null;
   const part = (items, word) => items.length > 0 && [`${word} `, items.map((reason, i) => [i > 0 && ', ',
     h('a', { href: `#/movies/${reason.movieId}` }, marquee(reason.title).name),
