@@ -26,10 +26,28 @@ static inline __attribute__((always_inline)) void gram_tile(float *gram, const f
         for (int t = 0; t < tiles; t++) _mm256_storeu_ps(gram + (row + i) * stride + column + t * LANES, sum[i][t]);
 }
 
+/* The rows of the last one or two dimensions against all columns: with whole tiles of factors before them this costs
+ * far less than a tile more for every row. Their sums stay left of the diagonal, where the next panel goes on with
+ * them; a product is the same from either side, so the copies above the diagonal have the bits they would have had. */
+static void gram_tail(float *gram, const float *panel, int n, int dim, int stride) {
+    const int full = dim / LANES * LANES, columns = full + LANES;
+    for (int column = 0; column < columns; column += TILES * LANES) {
+        int tiles = (columns - column) / LANES < TILES ? (columns - column) / LANES : TILES;
+        if (dim - full == 2 && tiles == TILES)
+            gram_tile(gram, panel, n, stride, full, column, 2, TILES);
+        else
+            for (int row = full; row < dim; row++)
+                for (int t = 0; t < tiles; t++) gram_tile(gram, panel, n, stride, row, column + t * LANES, 1, 1);
+    }
+    for (int row = full; row < dim; row++)
+        for (int i = 0; i < full; i++) gram[i * stride + row] = gram[row * stride + i];
+}
+
 static void gram_avx2(float *gram, const float *panel, int n, int dim, int stride) {
-    int columns = (dim + LANES - 1) / LANES * LANES;
-    for (int row = 0; row < dim; row += ROWS) {
-        int rows = dim - row < ROWS ? dim - row : ROWS;
+    const int tail = dim % LANES == 1 || dim % LANES == 2;
+    const int end = tail ? dim / LANES * LANES : dim, columns = (end + LANES - 1) / LANES * LANES;
+    for (int row = 0; row < end; row += ROWS) {
+        int rows = end - row < ROWS ? end - row : ROWS;
         for (int column = row / LANES * LANES; column < columns; column += TILES * LANES) {
             int tiles = (columns - column) / LANES < TILES ? (columns - column) / LANES : TILES;
             if (rows == ROWS && tiles == 3)
@@ -44,6 +62,7 @@ static void gram_avx2(float *gram, const float *panel, int n, int dim, int strid
                         gram_tile(gram, panel, n, stride, row + i, column + t * LANES, 1, 1);
         }
     }
+    if (tail) gram_tail(gram, panel, n, dim, stride);
 }
 
 /* Takes `n` (1..4) finished rows starting at j off row i, in order. */
