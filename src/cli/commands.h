@@ -15,7 +15,7 @@
     X(train, "fit a model and save it")                                            \
     X(cv, "cross-validate an algorithm")                                           \
     X(compare, "rank several models on the same folds")                            \
-    X(export, "a model's arrays as .npy, its trees for XGBoost")                   \
+    X(export, "models as .npy and for XGBoost, collections as NDJSON")             \
     X(eval, "measure a saved model on a file of ratings")                          \
     X(features, "write the table of features that trees see")                      \
     X(split, "write folds as CSV files")                                           \

@@ -76,7 +76,9 @@ static reel_status wait_for_all(reel_context *ctx, struct store *store, reel_err
             TRY_RETURN(store_jobs_in_state(store, states[i], NULL, 0, &n, err));
             left += n;
         }
-        TRY_RETURN(context_check(ctx, err));
+        if (context_check(ctx, NULL) != REEL_OK)
+            return error_set(err, REEL_CANCELLED,
+                             "interrupted; jobs that were running wait in the store, to go on later");
         if (left > 0) nanosleep(&(struct timespec){0, 50000000}, NULL);
     }
     return REEL_OK;

@@ -195,6 +195,8 @@ static reel_status open_context(struct worker *worker, reel_error *err) {
     options.user_data = worker;
     options.log_level = REEL_LOG_ERROR;
     TRY_RETURN(reel_context_new(&options, &ctx, err));
+    worker->unwritten = 0; /* of the job before, whose row could not be written */
+    worker->written = 0;
     pthread_mutex_lock(&scheduler->mutex);
     worker->ctx = ctx;
     if (worker->cancelled || scheduler->stop) reel_context_cancel(ctx);

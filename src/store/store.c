@@ -45,6 +45,8 @@ static reel_status set_journal(struct sql *sql, reel_error *err) {
         status = error_set(err, REEL_IO, "%s: the disk does not allow a write-ahead log (journal mode %s)", sql->path,
                            mode ? mode : "unknown");
     sqlite3_finalize(statement);
+    /* A log that one large transaction has blown up shrinks again at the next checkpoint. */
+    if (status == REEL_OK) status = sql_exec(sql, "PRAGMA journal_size_limit = 16777216", err);
     if (status == REEL_OK) status = sql_exec(sql, "PRAGMA synchronous = FULL", err);
     return status;
 }

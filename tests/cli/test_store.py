@@ -12,6 +12,10 @@ import pytest
 
 from eval_tools import EMBEDDED, REEL, reel, reel_json, refused, run, small  # noqa: F401
 
+pytestmark = pytest.mark.skipif(
+    "no service" in run("jobs", "--help").stdout, reason="this build has no service (REEL_SERVE=OFF)"
+)
+
 MEAN = '{"kind":"train","algorithm":"mean"}'
 
 
