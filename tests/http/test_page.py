@@ -198,6 +198,12 @@ def test_watch_a_job_to_its_end(browser, jobs_service):
     assert "Train svd" in page.locator("[data-job]").first.inner_text()
     models = [model["name"] for model in jobs_service.json("/api/v1/models")["models"]]
     assert "from-page" in models
+    page.get_by_label("Algorithm").select_option("bmf")
+    page.get_by_label("Parameters").fill("factors=64 samples=4000 burn_in=4000")
+    page.get_by_role("button", name="Submit").click()
+    page.wait_for_selector('[data-job="2"][data-state="running"] progress[value]')
+    page.get_by_role("button", name="Cancel job 2").click()
+    page.wait_for_selector('[data-job="2"][data-state="cancelled"]')
     assert API_KEY not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])")
     visit.close()
 
