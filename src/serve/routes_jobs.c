@@ -133,7 +133,7 @@ const struct route route_jobs = {
     .parameters = (const struct parameter[]){
         {"limit", "query", JSON({"type":"integer","minimum":1,"maximum":1000,"default":100}), "how many"}, {0}},
     .answer = SCHEMA_OBJECT(JSON("jobs"), JSON("jobs":) SCHEMA_LIST(JOB_ANSWER)),
-    .problems = "400",
+    .problems = "400 403",
 };
 
 const struct route route_job_submit = {
@@ -154,7 +154,7 @@ const struct route route_job = {
     .summary = "One job",
     .parameters = (const struct parameter[]){{"number", "path", SCHEMA_PATH_ID, "the job's id"}, {0}},
     .answer = JOB_ANSWER,
-    .problems = "400 404",
+    .problems = "400 403 404",
 };
 
 const struct route route_job_cancel = {
