@@ -113,8 +113,9 @@ static reel_status start_workers(struct batcher *batcher, reel_error *err) {
     for (int i = 0; i < batcher->options.workers; i++) {
         struct batch_worker *worker = &batcher->workers[i];
         *worker = (struct batch_worker){.batcher = batcher, .index = i};
-        worker->items = calloc((size_t)batcher->options.max_batch, sizeof *worker->items);
-        if (!worker->items) return error_no_memory(err, (size_t)batcher->options.max_batch * sizeof *worker->items);
+        const size_t bytes = (size_t)batcher->options.max_batch * sizeof(void *);
+        worker->items = malloc(bytes);
+        if (!worker->items) return error_no_memory(err, bytes);
         if (pthread_create(&worker->thread, NULL, worker_main, worker) != 0) {
             free(worker->items);
             return error_set(err, REEL_NO_MEMORY, "thread %d of %d could not be started", i + 1,

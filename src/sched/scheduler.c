@@ -403,17 +403,17 @@ void scheduler_free(struct scheduler *scheduler) {
 
 /* ---- the callers' side ---- */
 
-reel_status scheduler_store_job(struct store *store, const json_t *json, int64_t *id, reel_error *err) {
-    struct job_spec spec;
+reel_status scheduler_store_job(struct store *store, const json_t *spec, int64_t *id, reel_error *err) {
+    struct job_spec checked;
     char *text = NULL;
-    reel_status status = job_spec_parse(json, &spec, err);
+    reel_status status = job_spec_parse(spec, &checked, err);
     if (status == REEL_OK) {
-        text = json_text(json, JSON_COMPACT);
-        status = text ? store_job_insert(store, job_kind_name(spec.kind), spec.priority, text, id, err)
+        text = json_text(spec, JSON_COMPACT);
+        status = text ? store_job_insert(store, job_kind_name(checked.kind), checked.priority, text, id, err)
                       : error_no_memory(err, 0);
     }
     free(text);
-    job_spec_free(&spec);
+    job_spec_free(&checked);
     return status;
 }
 
