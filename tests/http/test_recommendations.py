@@ -22,7 +22,7 @@ def check_by_score(items, scores, allowed, n):
     assert len(set(ids)) == len(ids) == min(n, len(allowed)) and set(ids) <= set(allowed)
     raw = [scores[movie] for movie in ids]
     assert all(a >= b - 1e-5 for a, b in zip(raw, raw[1:]))
-    left = [scores[movie] for movie in allowed if movie not in set(ids)]
+    left = [scores[movie] for movie in set(allowed) - set(ids)]
     if left and ids:
         assert max(left) <= raw[-1] + 1e-5
     for item in items:
