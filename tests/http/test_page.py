@@ -169,6 +169,15 @@ def test_rate_as_a_visitor_and_see_the_list_change(visit):
     assert page.evaluate("localStorage.getItem('reel.visitor')") == "[]"
 
 
+def test_ratings_of_movies_that_are_gone_are_dropped(visit):
+    visit.page.add_init_script(f"""localStorage.setItem('reel.visitor', JSON.stringify([
+        {{...{STAR_WARS}, rating: 4.5}}, {{id: 999999, title: 'Nothing (1901)', genres: [], rating: 2}}]))""")
+    visit.expected = {404}
+    page = visit.open("#/")
+    page.wait_for_selector("#recommended > li")
+    assert "1 rating of yours" in page.locator("main").inner_text()
+
+
 def test_clusters(visit):
     page = visit.open("#/clusters")
     page.wait_for_selector(".map circle")

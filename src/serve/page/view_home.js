@@ -50,7 +50,8 @@ function yours(page) {
   const list = h('ul', { class: 'movies' });
   const title = h('h2', { id: 'yours-title' });
   const clear = h('button', { type: 'button', class: 'quiet', onclick: () => { visitor.clear(); announce('All your ratings are gone.'); } }, 'Start over');
-  const section = h('section', { 'aria-labelledby': 'yours-title' }, h('div', { class: 'row' }, title, clear), list);
+  const see = h('button', { type: 'button', class: 'quiet jump', onclick: () => document.getElementById('list-title').scrollIntoView() }, 'See the list');
+  const section = h('section', { 'aria-labelledby': 'yours-title' }, h('div', { class: 'row' }, title, see, clear), list);
   const draw = (id) => {
     const ratings = visitor.all();
     section.hidden = !ratings.length;
@@ -62,6 +63,17 @@ function yours(page) {
   visitor.onchange(draw, page.signal);
   draw(0);
   return section;
+}
+
+// Ratings of movies that another data set had: the server knows them no more, so they are dropped.
+async function forgetUnknown(signal) {
+  for (const rating of visitor.all()) {
+    try {
+      await api.movie(rating.id, signal);
+    } catch (error) {
+      if (error.status === 404) visitor.rate(rating, 0);
+    }
+  }
 }
 
 // Where each movie stood before: "new", or how many places it moved.
@@ -109,6 +121,7 @@ function recommended(page, models) {
       if (signal.aborted) return;
       list.replaceChildren();
       fill(state, failed(error, ask));
+      if (error.status === 404) forgetUnknown(page.signal);
     } finally {
       if (!signal.aborted) list.removeAttribute('aria-busy');
     }
