@@ -149,7 +149,6 @@ static const struct backend_ops cuda_ops = {
     .free_memory = cuda_free_memory,
     .sgd_epoch = cuda_sgd_epoch,
     .factor_solve = cuda_factor_solve,
-    .factor_k_max = GRAM_DIM_MAX - 2,
     .topk_users = cuda_topk_users,
     .residuals = cuda_residuals,
     .set_sweep = cuda_set_sweep,
@@ -165,6 +164,7 @@ static const struct backend_ops cuda_ops = {
     .block_scale = cuda_block_scale,
     .eigen_symmetric = cuda_eigen_symmetric,
     .kmeans_assign = cuda_kmeans_assign,
+    .tree_sums = cuda_tree_sums,
 };
 
 /* Proves that this build has code for the device: a launch is what fails when it has not. */

@@ -20,6 +20,8 @@ reel_status cuda_pair_scores(struct backend *backend, const struct pair_scores_a
 reel_status cuda_sgd_epoch(struct backend *backend, const struct sgd_epoch_args *args, reel_error *err);
 /* topk_users.cu. There is no score_movies: a single request is too small to be worth the way. */
 reel_status cuda_topk_users(struct backend *backend, const struct topk_users_args *args, reel_error *err);
+/* tree_sums.cu */
+reel_status cuda_tree_sums(struct backend *backend, struct tree_sums_args *args, reel_error *err);
 /* affinity.cu */
 reel_status cuda_affinity_apply(struct backend *backend, const struct affinity_args *args, reel_error *err);
 reel_status cuda_block_dot(struct backend *backend, const struct block_dot_args *args, reel_error *err);

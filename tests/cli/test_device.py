@@ -75,3 +75,60 @@ def test_no_such_device_is_wrong_usage(device):
     done = reel("doctor", "--device", device)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1 and "no such device" in done.stderr
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("device") / "small.reel"
+    done = reel("import", str(ROOT / "data" / "ml-latest-small"), "-o", str(path), "--quiet")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def on_both(*args, out):
+    """The command's JSON and the file it wrote, on the CPU and on the GPU."""
+    answers = []
+    for device in ("cpu", "cuda"):
+        path = out.with_name(f"{device}-{out.name}")
+        done = reel(*args, "--device", device, "--json", "--quiet", "-o", str(path))
+        assert done.returncode == 0, done.stderr
+        answers.append((json.loads(done.stdout), path.read_bytes()))
+    return answers
+
+
+# Bounds: svd on one grid and gbdt's sums are the same operations in the same order; als and bmf differ in the order of
+# the back substitution and in the last place of the noise (tests/ops/test_device_factors.c), which 15 iterations carry
+# on to some 1e-4 of a star at most.
+@pytest.mark.skipif("cuda" not in USABLE, reason="no usable GPU here")
+@pytest.mark.parametrize("algorithm,params,bound", [
+    ("svd", ["factors=20", "bands=8"], 0.0),
+    ("svd", ["factors=20"], 0.002),  # the GPU's own grid
+    ("als", ["factors=16", "iterations=15"], 0.0005),
+    ("bmf", ["factors=16", "samples=20"], 0.0005),
+    ("bmf", ["factors=8", "samples=10", "implicit_sets=1", "time=1"], 0.002),
+    ("gbdt", ["n_estimators=20"], 0.0),
+])
+def test_training_on_both_devices(dataset, tmp_path, algorithm, params, bound):
+    words = [word for param in params for word in ("-p", param)]
+    (cpu, _), (cuda, _) = on_both("train", str(dataset), "-m", algorithm, *words, "--holdout", "0.1", "--seed", "3",
+                                  out=tmp_path / "model.reel")
+    assert abs(cpu["rmse"] - cuda["rmse"]) <= bound + 1e-12
+    assert cuda["device"] == "cuda"
+
+
+@pytest.mark.skipif("cuda" not in USABLE, reason="no usable GPU here")
+@pytest.mark.parametrize("affinity", ["polynomial", "cosine", "linear", "rbf", "neighbors"])
+def test_clusters_are_the_same_file(dataset, tmp_path, affinity):
+    (_, cpu), (_, cuda) = on_both("cluster", str(dataset), "-k", "4", "--affinity", affinity,
+                                  out=tmp_path / "clusters.reel")
+    assert cpu == cuda
+
+
+@pytest.mark.skipif("cuda" not in USABLE, reason="no usable GPU here")
+def test_lists_are_the_same_file(dataset, tmp_path):
+    model = tmp_path / "svd.reel"
+    done = reel("train", str(dataset), "-m", "svd", "-p", "epochs=3", "--device", "cpu", "--quiet", "-o", str(model))
+    assert done.returncode == 0, done.stderr
+    (_, cpu), (_, cuda) = on_both("recommend", str(dataset), "--model", str(model), "--all", "-n", "20",
+                                  out=tmp_path / "top.csv")
+    assert cpu == cuda

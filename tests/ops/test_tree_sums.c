@@ -1,10 +1,9 @@
 /* tree_sums against a loop over single ratings: integers, so all bits count. Long runs and many users make the packed
  * words of the CPU overflow unless they are unpacked in time. */
-#include "test.h"
-
 #include "backend/backend_ops.h"
 #include "backend/tree_ops.h"
 #include "core/context.h"
+#include "ops/device.h"
 
 struct problem {
     int64_t *begins, parts[64];
@@ -15,7 +14,7 @@ struct problem {
 
 static uint32_t state;
 
-static uint32_t draw(void) {
+static uint32_t next_draw(void) {
     state ^= state << 13, state ^= state >> 17, state ^= state << 5; /* Marsaglia's xorshift */
     return state >> 3;
 }
@@ -27,7 +26,7 @@ static void *room(int64_t n, size_t size) {
 }
 
 /* Every user rated the first `per_user` movies or, if that is 0, a random few; residuals are `size` or random. */
-static struct problem make(int32_t n_users, int32_t n_movies, int n_kinds, int32_t per_user, int32_t size) {
+static struct problem make_problem(int32_t n_users, int32_t n_movies, int n_kinds, int32_t per_user, int32_t size) {
     struct problem p = {0};
     int64_t most = (int64_t)n_users * n_movies, n = 0, n_runs = 0;
     const int32_t rows[3] = {n_users, n_movies, n_kinds};
@@ -36,21 +35,21 @@ static struct problem make(int32_t n_users, int32_t n_movies, int n_kinds, int32
     p.movies = room(most, 4), p.residuals = room(most, 4);
     for (int t = 0; t < 3; t++) {
         p.bits[t] = room(rows[t], 1);
-        for (int32_t i = 0; i < rows[t]; i++) p.bits[t][i] = (uint8_t)(draw() & draw() & 127);
+        for (int32_t i = 0; i < rows[t]; i++) p.bits[t][i] = (uint8_t)(next_draw() & next_draw() & 127);
     }
-    for (int i = 0; i < TREE_PATHS; i++) p.leaves[i] = (int32_t)(draw() % 2000001) - 1000000;
+    for (int i = 0; i < TREE_PATHS; i++) p.leaves[i] = (int32_t)(next_draw() % 2000001) - 1000000;
     int n_parts = 0;
     for (int32_t user = 0; user < n_users; user++) {
         if (user % (n_users / 5 + 1) == 0) p.parts[n_parts++] = n_runs;
         int kind = -1;
         for (int32_t movie = 0; movie < n_movies; movie++) {
-            if (per_user ? movie >= per_user : draw() % 3) continue;
-            if (kind < 0 || draw() % 8 == 0 || n - p.begins[n_runs - 1] == TREE_RUN_MAX) {
-                kind = (int)(draw() % (unsigned)n_kinds);
+            if (per_user ? movie >= per_user : next_draw() % 3) continue;
+            if (kind < 0 || next_draw() % 8 == 0 || n - p.begins[n_runs - 1] == TREE_RUN_MAX) {
+                kind = (int)(next_draw() % (unsigned)n_kinds);
                 p.begins[n_runs] = n, p.users[n_runs] = user, p.kinds[n_runs++] = (uint8_t)kind;
             }
             p.movies[n] = movie;
-            p.residuals[n++] = size ? size : (int32_t)(draw() << 4) / 4;
+            p.residuals[n++] = size ? size : (int32_t)(next_draw() << 4) / 4;
         }
     }
     p.begins[n_runs] = n;
@@ -76,13 +75,12 @@ static void add(struct tree_total *to, int32_t residual) {
     to->count++;
 }
 
-static void check(struct problem *p, reel_context *ctx, int level, int update) {
-    struct backend *backend;
+static void check(struct problem *p, struct backend *backend, int level, int update) {
+    struct job_memory job = {.backend = backend};
+    struct tree_runs runs = p->runs;
     reel_error err;
     const int32_t rows[3] = {p->runs.n_users, p->runs.n_movies, p->runs.n_kinds};
     struct tree_total *sums[3], *expected[3];
-    REQUIRE_OK(context_backend(ctx, &backend, &err), err);
-    p->runs.parts = p->parts;
     for (int t = 0; t < 3; t++) {
         sums[t] = room((int64_t)rows[t] << level, sizeof **sums);
         expected[t] = room((int64_t)rows[t] << level, sizeof **expected);
@@ -102,44 +100,69 @@ static void check(struct problem *p, reel_context *ctx, int level, int update) {
             add(&expected[1][(p->movies[i] << level) + node], residuals[i]);
             add(&expected[2][(p->kinds[run] << level) + node], residuals[i]);
         }
-    uint64_t *scratch = room(reel_context_threads(ctx) * tree_sums_room(&p->runs), sizeof *scratch);
-    struct tree_sums_args args = {&p->runs, p->residuals, p->bits[0], p->bits[1], p->bits[2], update ? p->leaves : NULL,
-                                  level,    sums[0],      sums[1],    sums[2],    scratch,    {0},
-                                  0};
-    int32_t *before = room(p->runs.n_ratings, 4);
-    memcpy(before, p->residuals, (size_t)p->runs.n_ratings * 4);
+    uint64_t *scratch = room(thread_pool_size(backend->pool) * tree_sums_room(&p->runs), sizeof *scratch);
+    runs.begins = PUT(&job, p->begins, runs.n_runs + 1);
+    runs.users = PUT(&job, p->users, runs.n_runs);
+    runs.kinds = PUT(&job, p->kinds, runs.n_runs);
+    runs.movies = PUT(&job, p->movies, runs.n_ratings);
+    runs.parts = p->parts;
+    struct tree_sums_args args = {.runs = &runs,
+                                  .residuals = PUT(&job, p->residuals, runs.n_ratings),
+                                  .user_bits = PUT(&job, p->bits[0], rows[0]),
+                                  .movie_bits = PUT(&job, p->bits[1], rows[1]),
+                                  .kind_bits = PUT(&job, p->bits[2], rows[2]),
+                                  .leaves = update ? PUT(&job, p->leaves, TREE_PATHS) : NULL,
+                                  .level = level,
+                                  .users = PUT(&job, sums[0], (int64_t)rows[0] << level),
+                                  .movies = PUT(&job, sums[1], (int64_t)rows[1] << level),
+                                  .kinds = PUT(&job, sums[2], (int64_t)rows[2] << level),
+                                  .scratch = scratch};
     REQUIRE_OK(backend->ops->tree_sums(backend, &args, &err), err);
-    CHECK(memcmp(p->residuals, residuals, (size_t)p->runs.n_ratings * 4) == 0);
-    for (int t = 0; t < 3; t++) CHECK(memcmp(sums[t], expected[t], ((size_t)rows[t] << level) * sizeof **sums) == 0);
+    struct tree_total *const found[3] = {args.users, args.movies, args.kinds};
+    void *after = get_bytes(&job, args.residuals, (size_t)runs.n_ratings * 4);
+    CHECK(memcmp(after, residuals, (size_t)runs.n_ratings * 4) == 0);
+    mem_free(after);
+    for (int t = 0; t < 3; t++) {
+        const size_t bytes = ((size_t)rows[t] << level) * sizeof **sums;
+        void *got = get_bytes(&job, found[t], bytes);
+        CHECK(memcmp(got, expected[t], bytes) == 0);
+        mem_free(got);
+    }
     if (update) {
-        double found = (double)args.squares[1] * 0x1p64 + (double)args.squares[0];
-        CHECK(fabs(found - squared) <= 1e-12 * squared);
+        double squares = (double)args.squares[1] * 0x1p64 + (double)args.squares[0];
+        CHECK(fabs(squares - squared) <= 1e-12 * squared);
         CHECK(args.reach >= farthest - 1 && args.reach <= 2 * (uint64_t)farthest + 1);
     }
-    memcpy(p->residuals, before, (size_t)p->runs.n_ratings * 4);
+    job_memory_free(&job);
     for (int t = 0; t < 3; t++) free(sums[t]), free(expected[t]);
-    free(residuals), free(before), free(scratch);
+    free(residuals), free(scratch);
+}
+
+static void check_all(struct backend *backend) {
+    struct problem problems[] = {make_problem(1, 1, 1, 1, 5),
+                                 make_problem(3, 7, 169, 0, 0),
+                                 make_problem(200, 333, 8, 0, 0),
+                                 make_problem(17, 64, 3, 0, -7),
+                                 make_problem(40000, 2, 2, 2, INT32_MAX - 1000001),
+                                 make_problem(2, 70000, 1, 70000, 1000001 - INT32_MAX)};
+    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
+        for (int level = 0; level < 3; level++) check(&problems[i], backend, level, 0);
+        check(&problems[i], backend, 0, 1);
+        drop(&problems[i]);
+    }
 }
 
 static void check_threads(int threads) {
     reel_context_options options;
     reel_context *ctx;
+    struct backend *backend;
     reel_error err;
     reel_context_options_default(&options);
     options.threads = threads;
     options.device = "cpu";
     REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
-    struct problem problems[] = {make(1, 1, 1, 1, 5),
-                                 make(3, 7, 169, 0, 0),
-                                 make(200, 333, 8, 0, 0),
-                                 make(17, 64, 3, 0, -7),
-                                 make(40000, 2, 2, 2, INT32_MAX - 1000001),
-                                 make(2, 70000, 1, 70000, 1000001 - INT32_MAX)};
-    for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
-        for (int level = 0; level < 3; level++) check(&problems[i], ctx, level, 0);
-        check(&problems[i], ctx, 0, 1);
-        drop(&problems[i]);
-    }
+    REQUIRE_OK(context_backend(ctx, &backend, &err), err);
+    check_all(backend);
     reel_context_free(ctx);
 }
 
@@ -152,8 +175,15 @@ static void several_threads(void) {
     check_threads(5);
 }
 
+static void tree_sums_matches(void) {
+    check_all(device);
+}
+
+static const struct device_row device_rows[] = {DEVICE_ROW(tree_sums_matches)};
+
 int main(void) {
+    device_begin();
     RUN(one_thread);
     RUN(several_threads);
-    TEST_EXIT();
+    return device_end(device_rows, sizeof device_rows / sizeof device_rows[0]);
 }

@@ -1,0 +1,250 @@
+#!/bin/bash
+# Everything about the CUDA backend in one go: builds for the GPU that is there, runs the operators' tests, looks for bad
+# accesses and races in small cases, makes the 20 M twin, runs every benchmark and holds it against measured ceilings.
+# Needs nvcc, CMake and gcc, no network and no Python; below nine minutes. Says what it left out, and why.
+set -u
+cd "$(dirname "$0")/.." || exit
+case ${1:-} in
+-h | --help)
+    cat <<TEXT
+usage: bench/gpu.sh [FOLDER]
+
+  FOLDER   static copies of the libraries, from bench/gpu-deps.sh (default: gpu-deps if it is there, else the system's)
+
+Honoured: REEL_GPU_MINUTES (9), REEL_GPU_RATINGS (20000263: the twin's), REEL_RESULTS (bench/results), CUDACXX, CC.
+TEXT
+    exit 0 ;;
+esac
+
+begin=$(date +%s)
+minutes=${REEL_GPU_MINUTES:-9} ratings=${REEL_GPU_RATINGS:-20000263}
+deps=${1:-gpu-deps} build=build/gpu work=${TMPDIR:-/tmp}/reel-gpu.$$ cores=$(nproc)
+results=${REEL_RESULTS:-bench/results} left_out=0 failed=0
+mkdir -p "$work" "$results" build
+trap 'rm -rf "$work"' EXIT
+
+left() { echo $((minutes * 60 - ($(date +%s) - begin))); }
+say() { echo "== $* ($(left) s left)"; }
+skip() { # WHAT WHY
+    echo "skipped: $1: $2"
+    left_out=$((left_out + 1))
+}
+fail() {
+    echo "FAILED: $*"
+    failed=$((failed + 1))
+}
+# within SECONDS COMMAND...: at most that long, and not past the end
+within() {
+    local most=$1 rest
+    shift
+    rest=$(left)
+    [ "$rest" -gt 5 ] || return 124
+    timeout $((most < rest ? most : rest)) "$@"
+}
+
+# ---- the build ----
+
+command -v cmake >/dev/null || { echo "gpu.sh: cmake is needed"; exit 1; }
+nvcc=${CUDACXX:-$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null || true)}
+with_cuda=ON architectures=90
+[ -n "$nvcc" ] || { with_cuda=OFF; skip "the CUDA backend" "no nvcc on PATH, in CUDACXX or in /usr/local/cuda/bin"; }
+smi=$(command -v nvidia-smi || true)
+gpu=""
+if [ -n "$smi" ]; then
+    gpu=$("$smi" --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1)
+    capability=$("$smi" --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)
+    case $capability in [0-9]*) architectures=$capability ;; esac
+fi
+arguments=(-DCMAKE_BUILD_TYPE=Release -DREEL_SERVE=OFF "-DREEL_CUDA=$with_cuda" -DREEL_TESTS=ON -DREEL_BENCH=ON
+    "-DREEL_CUDA_ARCHITECTURES=$architectures")
+[ -z "$nvcc" ] || export CUDACXX=$nvcc
+if [ -d "$deps" ]; then
+    deps=$(cd "$deps" && pwd)
+    [ ! -f "$deps/lib/libopenblas.a.gz" ] || gzip -dkf "$deps/lib/libopenblas.a.gz" || fail "unpacking OpenBLAS"
+    arguments+=("-DCMAKE_PREFIX_PATH=$deps")
+    export LIBRARY_PATH=$deps/lib${LIBRARY_PATH:+:$LIBRARY_PATH}
+else
+    echo "no folder $deps: with this machine's own libraries"
+fi
+command -v ninja >/dev/null && [ ! -f $build/CMakeCache.txt ] && arguments+=(-G Ninja)
+say "building for ${gpu:-no GPU} (sm_$architectures)"
+if ! cmake -S . -B $build "${arguments[@]}" >"$work/configure.log" 2>&1; then
+    tail -n 20 "$work/configure.log"
+    echo "gpu.sh: cmake could not configure"
+    exit 1
+fi
+# Not the shared library: static Fortran code does not fit into one.
+tests="test_device_factors test_device_spectral test_sgd_epoch test_topk test_tree_sums"
+# shellcheck disable=SC2086
+if ! within $((minutes * 35)) cmake --build $build -j "$cores" --target reel $tests >"$work/build.log" 2>&1; then
+    grep -E "error:|warning:|ld:" "$work/build.log" | cut -c1-300 | head -n 20
+    echo "gpu.sh: the build failed or took longer than the time there is"
+    exit 1
+fi
+reel=$PWD/$build/reel
+"$reel" doctor | sed 's/^/  /'
+works=1
+"$reel" doctor --device cuda >/dev/null 2>"$work/why" || works=0
+why=$(sed 's/^reel: //' "$work/why" | head -n 1)
+
+# ---- tests ----
+
+say "operators against the CPU"
+for test in $tests; do
+    if within 120 $build/tests/"$test" >"$work/$test.log" 2>&1; then
+        echo "  $test: $(grep -c '^ok' "$work/$test.log") passed, $(grep -c '^skip' "$work/$test.log") skipped"
+    else
+        fail "$test"
+        grep -v '^ok' "$work/$test.log" | tail -n 5
+    fi
+done
+[ $works = 1 ] || skip "the rows on CUDA" "$why"
+
+sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+if [ $works = 0 ]; then
+    skip "compute-sanitizer" "no GPU that works"
+elif [ -z "$sanitizer" ]; then
+    skip "compute-sanitizer" "not on PATH nor in /usr/local/cuda/bin"
+else
+    say "bad accesses and races"
+    for tool in memcheck racecheck; do
+        for test in $tests; do
+            REEL_TEST_SMALL=1 within 25 "$sanitizer" --tool $tool --error-exitcode 9 $build/tests/"$test" \
+                >"$work/$tool.log" 2>&1
+            case $? in
+            0) echo "  $tool $test: clean" ;;
+            124) skip "$tool of $test" "not done in 25 s" ;;
+            *)
+                if grep -qi "not supported\|unable to\|failed to initialize" "$work/$tool.log"; then
+                    skip "$tool of $test" "$(grep -i "not supported\|unable to\|failed to" "$work/$tool.log" | head -n 1)"
+                else
+                    fail "$tool of $test"
+                    grep "=========" "$work/$tool.log" | head -n 8
+                fi ;;
+            esac
+        done
+    done
+fi
+
+# ---- figures ----
+
+cpu=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1 | tr -s ' ,' '  ')
+commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+machine=$(echo "${gpu:-no-gpu}" | tr '[:upper:]' '[:lower:]' | tr -cs 'a-z0-9\n' '-' | sed 's/^-*//; s/-*$//; s/nvidia-//')
+csv=$results/$machine.csv
+# Appends the `row,` lines of stdin in the columns of bench/rows.py, and shows them.
+collect() {
+    local line
+    [ -f "$csv" ] || echo "date,commit,cpu,cores,threads,benchmark,parameters,ours,peer,peer_value,unit,ratio" >"$csv"
+    while IFS= read -r line; do
+        case $line in
+        row,*)
+            echo "$(date -u +%Y-%m-%dT%H:%M:%SZ),$commit,$cpu with $gpu,$cores,$(echo "${line#row,}" |
+                awk -F, -v OFS=, '{ print $3 == "" ? "" : $2, $1, $3, $4, $5, $6, $7, "" }')" >>"$csv"
+            echo "  ${line#row,}" ;;
+        *) echo "  $line" ;;
+        esac
+    done
+}
+row() { # BENCHMARK PARAMETERS VALUE UNIT
+    [ -n "$3" ] || { fail "no figure for $1"; return; }
+    echo "row,$1,$cores,$2,$3,,,$4" | collect
+}
+number() { grep -o "\"$2\":[-0-9.e+]*" "$1" | head -n 1 | cut -d: -f2; }
+# The median of the epochs' seconds behind the first, in ms.
+epoch_ms() {
+    grep -o '"seconds":[0-9.e-]*' "$1" | cut -d: -f2 | tail -n +3 | sort -g |
+        awk '{ v[NR] = $1 } END { if (NR) printf "%.3f", 1000 * v[int((NR + 1) / 2)] }'
+}
+# share NAME WORK(G) RATE(G/s) MILLISECONDS: how much of the measured ceiling a figure reaches
+share() {
+    [ -n "$4" ] && [ -n "$3" ] || return 0
+    row "$1 roofline" "share of the measured ceiling" \
+        "$(awk -v w="$2" -v r="$3" -v ms="$4" 'BEGIN { printf "%.1f", 100 * w / r / (ms / 1000) }')" "%"
+}
+
+finish() {
+    rm -rf "$work"
+    echo "== done in $(($(date +%s) - begin)) s: $failed failed, $left_out skipped; rows in $csv"
+    [ "$failed" = 0 ]
+    exit
+}
+if [ $works = 0 ]; then
+    skip "every benchmark" "$why"
+    csv="none"
+    finish
+fi
+
+say "ceilings"
+copy="" fp32="" fp64=""
+if "$nvcc" -std=c++17 -O3 "-arch=sm_$architectures" bench/gpu_limits.cu -o "$work/limits" -ldl &&
+    within 60 "$work/limits" >"$work/limits.txt" 2>&1; then
+    collect <"$work/limits.txt"
+    copy=$(awk -F, '/^row,gpu copy/ { print $5 }' "$work/limits.txt")
+    fp32=$(awk -F, '/^row,gpu fp32/ { print $5 * 1000 }' "$work/limits.txt")
+    fp64=$(awk -F, '/^row,gpu fp64/ { print $5 * 500 }' "$work/limits.txt") # single operations: kernels do not fuse them
+else
+    fail "gpu_limits"
+    tail -n 3 "$work/limits.txt"
+fi
+
+say "the twin"
+if ! within 150 "$reel" gen --like ml-20m --ratings "$ratings" -o "$work/twin" --quiet >/dev/null; then
+    fail "the twin could not be made in the time there is"
+    finish
+fi
+start=$(date +%s.%N)
+if within 60 "$reel" import "$work/twin" -o "$work/twin.reel" --quiet >/dev/null &&
+    within 60 "$reel" train "$work/twin.reel" -m svd -p factors=100 --device cuda --quiet -o "$work/k100.reel" >/dev/null
+then
+    row "gpu folder to svd" "twin k=100 epochs=20 warm page cache" \
+        "$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.3f", b - a }')" s
+else
+    fail "import and svd"
+    finish
+fi
+
+train() { # NAME ALGORITHM WORK(G an epoch) CEILING(G/s) [ARGUMENT]...
+    local name=$1 algorithm=$2 operations=$3 ceiling=$4 ms
+    shift 4
+    if ! within 90 "$reel" train "$work/twin.reel" -m "$algorithm" "$@" --device cuda --json --quiet \
+        -o "$work/$algorithm.reel" >"$work/out.json" 2>"$work/err"; then
+        fail "$name: $(head -n 1 "$work/err")"
+        return
+    fi
+    ms=$(epoch_ms "$work/out.json")
+    row "gpu $name" "twin k=128" "$ms" ms
+    row "gpu $name test" "twin k=128 holdout 0.1" "$(number "$work/out.json" rmse)" RMSE
+    share "gpu $name" "$operations" "$ceiling" "$ms"
+}
+say "training"
+train "svd epoch" svd 41 "$copy" -p factors=128 --holdout 0.1                # two rows a rating, read and written
+train "als iteration" als 920 "$fp32" -p factors=128 -p iterations=10 --holdout 0.1 # docs/gpu.md: 0.78 + 0.24 TFLOP
+train "gibbs sample" bmf 920 "$fp32" -p factors=128 -p samples=20 --holdout 0.1
+
+say "lists"
+start=$(date +%s.%N)
+if within 60 "$reel" recommend "$work/twin.reel" --model "$work/svd.reel" --all -n 150 --device cuda --json --quiet \
+    -o "$work/top.npy" >"$work/out.json" 2>"$work/err"; then
+    seconds=$(number "$work/out.json" seconds)
+    row "gpu top 150 of all users" "twin k=128" "$seconds" s
+    share "gpu top 150" 970 "$fp32" "$(awk -v s="${seconds:-0}" 'BEGIN { print 1000 * s }')"
+else
+    fail "top 150: $(head -n 1 "$work/err")"
+fi
+
+say "clusters"
+for affinity in cosine polynomial rbf; do
+    if within 90 "$reel" cluster "$work/twin.reel" -k 4 --affinity $affinity --device cuda --json --quiet \
+        -o "$work/clusters.reel" >"$work/out.json" 2>"$work/err"; then
+        eigen=$(number "$work/out.json" eigen_seconds)
+        row "gpu clusters" "$affinity all users of the twin" "$(awk -v a="$(number "$work/out.json" profile_seconds)" \
+            -v b="$eigen" -v c="$(number "$work/out.json" assign_seconds)" 'BEGIN { printf "%.3f", a + b + c }')" s
+        [ $affinity != rbf ] || share "gpu rbf" "$(awk -v n="$(number "$work/out.json" iterations)" \
+            'BEGIN { print (n + 2) * 138493 ^ 2 * 113e-9 }')" "$fp64" "$(awk -v s="$eigen" 'BEGIN { print 1000 * s }')"
+    else
+        fail "clusters, $affinity: $(head -n 1 "$work/err")"
+    fi
+done
+skip "several GPUs" "no operator spreads over more than one yet"
+finish
