@@ -7,9 +7,10 @@
 /* What the process itself, its libraries and buffers take. */
 #define FLOOR_BYTES ((int64_t)64 << 20)
 enum {
-    PART_BYTES = 16,      /* a rating copied into a training and a test part, both orders */
-    CLUSTER_BYTES = 2560, /* a clustered user: profile, feature map, blocks of eigenvectors */
-    DEFAULT_KEEP = 16,    /* samples that bmf keeps */
+    PART_BYTES = 16,         /* a rating copied into a training and a test part, both orders */
+    CLUSTER_BYTES = 2560,    /* a clustered user: profile, feature map, blocks of eigenvectors */
+    SUGGESTION_BYTES = 2048, /* a user, precomputed: 150 movies and scores, and their part of the cache */
+    DEFAULT_KEEP = 16,       /* samples that bmf keeps */
     DEFAULT_FACTORS = 100
 };
 
@@ -57,7 +58,7 @@ int64_t job_cost_bytes(const struct job_spec *spec, const struct dataset_size *s
         bytes += CLUSTER_BYTES * (double)size->n_users;
         break;
     case JOB_PRECOMPUTE:
-        bytes += (double)size->n_users * spec->n * (sizeof(int32_t) + sizeof(float));
+        bytes += (double)size->n_users * SUGGESTION_BYTES;
         break;
     }
     return bytes < 9e18 ? (int64_t)bytes : INT64_MAX;

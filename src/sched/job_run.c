@@ -218,7 +218,7 @@ static reel_status precompute(reel_context *ctx, const struct job_spec *spec, co
     if (!place->done)
         return error_set(err, REEL_UNSUPPORTED, "precompute fills a running service's cache: reel serve does it");
     TRY_RETURN(place->done(place->arg, ctx, job_kind_name(spec->kind), spec->model, "", err));
-    return finish_result(json_pack("{s:s,s:i}", "model", spec->model, "n", spec->n), result, err);
+    return finish_result(json_pack("{s:s}", "model", spec->model), result, err);
 }
 
 reel_status job_run(reel_context *ctx, const struct job_spec *spec, const struct job_place *place, char **result,

@@ -206,14 +206,10 @@ static reel_status read_cluster(const json_t *json, struct job_spec *spec, reel_
 }
 
 static reel_status read_precompute(const json_t *json, struct job_spec *spec, reel_error *err) {
-    static const char *const known[] = {"kind", "priority", "seed", "model", "n", NULL};
-    json_int_t n = 150;
+    static const char *const known[] = {"kind", "priority", "seed", "model", NULL};
     TRY_RETURN(check_keys(json, known, err));
-    TRY_RETURN(read_int(json, "n", 1, 1000, &n, err));
     if (!json_object_get(json, "model")) return error_set(err, REEL_BAD_INPUT, "\"model\" is missing");
-    TRY_RETURN(read_name(json, "model", spec->model, err));
-    spec->n = (int)n;
-    return REEL_OK;
+    return read_name(json, "model", spec->model, err);
 }
 
 reel_status job_spec_parse(const json_t *json, struct job_spec *spec, reel_error *err) {

@@ -22,7 +22,6 @@ struct job_spec {
     int folds;                    /* cv: 2..250 */
     reel_cluster_options cluster; /* cluster; its model stays NULL */
     char model[JOB_NAME_MAX + 1]; /* train, precompute: name of a model file */
-    int n;                        /* precompute: length of the lists */
     struct arena texts;           /* of params */
 };
 

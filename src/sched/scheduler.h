@@ -6,7 +6,7 @@
  *    "priority":0}
  *   {"kind":"cv","algorithm":"svd","params":{},"folds":5,"split":"random","seed":1}
  *   {"kind":"cluster","k":4,"affinity":"polynomial","min_ratings":0,"max_ratings":0,"seed":1}
- *   {"kind":"precompute","model":"name","n":150}
+ *   {"kind":"precompute","model":"name"}
  * kind, algorithm and precompute's model are needed; model of a training is the algorithm's name unless said, and any
  * kind takes a priority (-100..100, default 0). Names are [a-z0-9_-]{1,32}; no parameter may be a path.
  * A job as JSON: {"id","kind","state","priority","spec","progress":{"stage","unit","done","total","metric_name",

@@ -27,7 +27,6 @@ static void check_spec(const struct job_spec *spec) {
     if (spec->kind == JOB_TRAIN || spec->kind == JOB_PRECOMPUTE) demand(job_name_valid(spec->model));
     if (spec->kind == JOB_CV) demand(spec->folds >= 2 && spec->folds <= 250);
     if (spec->kind == JOB_CLUSTER) demand(spec->cluster.k >= 2 && spec->cluster.k <= 64);
-    if (spec->kind == JOB_PRECOMPUTE) demand(spec->n >= 1 && spec->n <= 1000);
     demand(job_cost_bytes(spec, &size) > 0);
 }
 

@@ -170,7 +170,7 @@ static void every_kind_of_job_runs(void) {
     int64_t train = submit(&bench, SVD("3", ",\"holdout\":0.1"));
     int64_t cv = submit(&bench, "{\"kind\":\"cv\",\"algorithm\":\"bias\",\"folds\":3}");
     int64_t cluster = submit(&bench, "{\"kind\":\"cluster\",\"k\":3}");
-    int64_t precompute = submit(&bench, "{\"kind\":\"precompute\",\"model\":\"svd\",\"n\":9}");
+    int64_t precompute = submit(&bench, "{\"kind\":\"precompute\",\"model\":\"svd\"}");
     await(&bench, precompute, "done");
     json_t *job = job_json(&bench, train), *result = json_object_get(job, "result");
     CHECK_STR(text_of(job, "state"), "done");
