@@ -15,7 +15,9 @@ extern "C" {
 REEL_API reel_status reel_export(reel_context *ctx, const char *path, const char *folder, char **json, reel_error *err);
 
 typedef struct reel_import_model_options {
-    int tmdb_genres; /* 1: genre columns are those of movies_metadata.csv, else the dataset's own */
+    int tmdb_genres;            /* 1: genre columns are those of movies_metadata.csv, else the dataset's own */
+    const char *const *columns; /* (n_columns,) CSVs of more feature columns (docs/trees.md) */
+    size_t n_columns;
 } reel_import_model_options;
 
 /* Reads trees that XGBoost (JSON) or LightGBM (text) saved. Their features must have the names of the columns of the

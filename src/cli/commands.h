@@ -16,6 +16,7 @@
     X(cv, "cross-validate an algorithm")                                           \
     X(compare, "rank several models on the same folds")                            \
     X(export, "models as .npy and for XGBoost, collections as NDJSON")             \
+    X(import_model, "trees that XGBoost or LightGBM saved, for scoring")           \
     X(eval, "measure a saved model on a file of ratings")                          \
     X(features, "write the table of features that trees see")                      \
     X(split, "write folds as CSV files")                                           \

@@ -13,9 +13,19 @@ static const struct cli_command commands[] = {
     CLI_COMMANDS(CLI_ROW)};
 enum { N_COMMANDS = (int)(sizeof commands / sizeof commands[0]) };
 
+/* As it is typed: import-model, where C says import_model. */
+static const char *typed_name(const struct cli_command *command, char name[32]) {
+    snprintf(name, 32, "%s", command->name);
+    for (char *at = name; *at; at++)
+        if (*at == '_') *at = '-';
+    return name;
+}
+
 static void print_help(FILE *out) {
+    char name[32];
     fputs("usage: reel COMMAND [OPTION]... (reel COMMAND --help explains one)\n\n", out);
-    for (int i = 0; i < N_COMMANDS; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    for (int i = 0; i < N_COMMANDS; i++)
+        fprintf(out, "  %-12s %s\n", typed_name(&commands[i], name), commands[i].summary);
     fputs("\ncommon options: --device auto|cpu|cuda|cuda:N  --threads N  --seed N  --json  --quiet\n"
           "                --progress auto|plain|none  --help\n",
           out);
@@ -46,7 +56,8 @@ int main(int argc, char **argv) {
         return CLI_OK;
     }
     for (int i = 0; i < N_COMMANDS; i++) {
-        if (strcmp(name, commands[i].name) != 0) continue;
+        char typed[32];
+        if (strcmp(name, typed_name(&commands[i], typed)) != 0) continue;
         struct cli cli = {.command = name};
         int status = commands[i].run(&cli, argc - 2, argv + 2);
         reel_context_free(cli.ctx);

@@ -18,7 +18,8 @@ const char *const *reel_algorithms(void) {
 const struct algorithm *algorithm_find(const char *name) {
     for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++)
         if (strcmp(algorithms[i]->name, name) == 0) return algorithms[i];
-    return NULL;
+    /* Scores, but is not fitted: no name on the list. */
+    return strcmp(name, algorithm_imported.name) == 0 ? &algorithm_imported : NULL;
 }
 
 static void describe_param(struct strbuf *text, const struct param_spec *spec) {

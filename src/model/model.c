@@ -128,8 +128,8 @@ const char *reel_model_metadata(const reel_model *model, const char *key) {
 
 /* ---- fitting ---- */
 
-static reel_status put_common(struct tensor_set *set, const struct algorithm *algorithm, const struct fit_input *input,
-                              reel_error *err) {
+reel_status model_put_common(struct tensor_set *set, const struct algorithm *algorithm, const struct fit_input *input,
+                             reel_error *err) {
     const struct reel_dataset *dataset = input->dataset;
     TRY_RETURN(tensor_set_put(set, "format", "reel-model", err));
     TRY_RETURN(tensor_set_put(set, "version", "1", err));
@@ -161,7 +161,7 @@ reel_status model_fit(reel_context *ctx, const struct algorithm *algorithm, cons
         return error_set(err, REEL_UNSUPPORTED, "%s is fitted in one go and takes no --checkpoint", algorithm->name);
     TRY(context_check(ctx, err));
     TRY(tensor_set_new(&set, err));
-    TRY(put_common(set, algorithm, input, err));
+    TRY(model_put_common(set, algorithm, input, err));
     TRY(algorithm->fit(ctx, input, set, output, err));
     struct tensor_set *finished = set;
     set = NULL;

@@ -143,6 +143,9 @@ struct factor_view {
 
 /* Entry by name, NULL if there is none. */
 const struct algorithm *algorithm_find(const char *name);
+/* Puts ids and the metadata that all models have. */
+reel_status model_put_common(struct tensor_set *set, const struct algorithm *algorithm, const struct fit_input *input,
+                             reel_error *err);
 /* Makes a bound model of a finished tensor set; takes the set over, also on failure. */
 reel_status model_from_set(struct tensor_set *set, struct reel_model **out, reel_error *err);
 /* For bind: the F32 tensor of this shape (-1 = any), every value finite, else CORRUPT. *last_dim may be NULL. */
@@ -159,6 +162,7 @@ reel_status model_measure(reel_context *ctx, const struct reel_model *model, con
 extern const struct algorithm algorithm_mean, algorithm_bias, algorithm_svd;
 extern const struct algorithm algorithm_als, algorithm_bmf, algorithm_blend;
 extern const struct algorithm algorithm_gbdt, algorithm_forest, algorithm_tree;
+extern const struct algorithm algorithm_imported;
 extern const struct algorithm algorithm_adaboost, algorithm_linear;
 
 #endif

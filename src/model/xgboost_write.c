@@ -24,24 +24,41 @@ static void put_float(struct strbuf *text, float value) {
     strbuf_printf(text, "%.8E", (double)value);
 }
 
+/* A tree in XGBoost's order: level by level, siblings side by side. Its prediction takes a right child to be the one
+ * behind the left. */
 struct tree_text {
     struct strbuf *text;
-    const struct tree_step *nodes; /* of the tree */
-    int32_t n, first;              /* the tree's nodes, and its first node's index in the forest */
-    int32_t *parents;              /* (n,) */
+    const struct tree_step *nodes; /* of the forest */
+    int32_t n;                     /* nodes of the tree */
+    int32_t *order;                /* (n,) the forest's node at a place */
+    int32_t *lefts, *parents;      /* (n,) places; of leaves 0 */
 };
+
+static void order_nodes(struct tree_text *tree, int32_t root) {
+    int32_t next = 1;
+    tree->order[0] = root;
+    for (int32_t at = 0; at < tree->n; at++) {
+        const struct tree_step *node = &tree->nodes[tree->order[at]];
+        if (node->column < 0) continue;
+        tree->lefts[at] = next;
+        for (int side = 0; side < 2; side++, next++) {
+            tree->order[next] = side ? node->right : node->left;
+            tree->parents[next] = at;
+        }
+    }
+}
 
 enum field { LEFTS, RIGHTS, PARENTS, COLUMNS, CONDITIONS, ZERO_REALS, ZEROS, ONES };
 
 static void put_value(const struct tree_text *tree, enum field field, int32_t at) {
-    const struct tree_step *node = &tree->nodes[at];
+    const struct tree_step *node = &tree->nodes[tree->order[at]];
     int leaf = node->column < 0;
     switch (field) {
     case LEFTS:
-        strbuf_printf(tree->text, "%d", leaf ? -1 : node->left - tree->first);
+        strbuf_printf(tree->text, "%d", leaf ? -1 : tree->lefts[at]);
         break;
     case RIGHTS:
-        strbuf_printf(tree->text, "%d", leaf ? -1 : node->right - tree->first);
+        strbuf_printf(tree->text, "%d", leaf ? -1 : tree->lefts[at] + 1);
         break;
     case PARENTS:
         strbuf_printf(tree->text, "%d", at == 0 ? INT32_MAX : tree->parents[at]);
@@ -74,16 +91,11 @@ static void put_array(const struct tree_text *tree, const char *name, enum field
 }
 
 static void put_tree(const struct tree_text *tree, int32_t id, int n_columns) {
-    for (int32_t at = 0; at < tree->n; at++) {
-        if (tree->nodes[at].column < 0) continue;
-        tree->parents[tree->nodes[at].left - tree->first] = at;
-        tree->parents[tree->nodes[at].right - tree->first] = at;
-    }
     strbuf_puts(tree->text, "{");
     put_array(tree, "base_weights", ZERO_REALS);
     strbuf_puts(tree->text, "\"categories\":[],\"categories_nodes\":[],\"categories_segments\":[],"
                             "\"categories_sizes\":[],");
-    put_array(tree, "default_left", ONES);
+    put_array(tree, "default_left", ZEROS);
     strbuf_printf(tree->text, "\"id\":%d,", id);
     put_array(tree, "left_children", LEFTS);
     put_array(tree, "loss_changes", ZERO_REALS);
@@ -116,7 +128,7 @@ static void put_numbers(struct strbuf *text, const char *name, int32_t n, int ri
     strbuf_puts(text, "],");
 }
 
-static void put_forest(struct strbuf *text, const struct forest *forest, int32_t *parents) {
+static void put_forest(struct strbuf *text, const struct forest *forest, int32_t *places) {
     strbuf_puts(text, "{\"learner\":{\"attributes\":{},");
     put_names(text, &forest->columns);
     strbuf_printf(text,
@@ -127,8 +139,9 @@ static void put_forest(struct strbuf *text, const struct forest *forest, int32_t
     put_numbers(text, "tree_info", forest->n_trees, 0);
     strbuf_puts(text, "\"trees\":[");
     for (int32_t t = 0; t < forest->n_trees; t++) {
-        int32_t first = forest->offsets[t];
-        struct tree_text tree = {text, forest->nodes + first, forest->offsets[t + 1] - first, first, parents};
+        int32_t n = forest->offsets[t + 1] - forest->offsets[t];
+        struct tree_text tree = {text, forest->nodes, n, places, places + n, places + 2 * n};
+        order_nodes(&tree, forest->offsets[t]);
         if (t) strbuf_puts(text, ",");
         put_tree(&tree, t, forest->columns.n);
     }
@@ -144,15 +157,15 @@ static void put_forest(struct strbuf *text, const struct forest *forest, int32_t
 reel_status xgboost_write(const struct forest *forest, const char *path, reel_error *err) {
     reel_status status = REEL_OK;
     struct strbuf text = {0};
-    int32_t *parents = NULL;
-    TRY(MEM_NEW(&parents, forest->offsets[forest->n_trees], err));
-    put_forest(&text, forest, parents);
+    int32_t *places = NULL;
+    TRY(MEM_NEW(&places, 3 * (int64_t)forest->offsets[forest->n_trees], err));
+    put_forest(&text, forest, places);
     if (text.failed)
         status = error_no_memory(err, 0);
     else
         status = file_replace(path, text.data, text.length, err);
 cleanup:
     strbuf_free(&text);
-    mem_free(parents);
+    mem_free(places);
     return status;
 }
