@@ -54,6 +54,8 @@ reel_status sql_open(struct sql *sql, const char *path, int flags, reel_error *e
 }
 
 void sql_close(struct sql *sql) {
+    /* The last connection puts the log back into the file if it may, but does not wait for a lock to do so. */
+    if (sql->handle) (void)sqlite3_busy_timeout(sql->handle, 0);
     sqlite3_close(sql->handle);
     sql->handle = NULL;
 }

@@ -118,6 +118,18 @@ def test_a_job_that_never_fits_says_how_much_it_needs(small, store, tmp_path):
     assert failed["state"] == "failed" and "needs about" in failed["error"] and "limit is 1 MiB" in failed["error"]
 
 
+def test_a_job_starts_from_a_model_by_its_name(small, store, tmp_path):
+    models, params = tmp_path / "models", {"iterations": 1, "factors": 8}
+    submit(store, kind="train", algorithm="als", params=params, model="old", priority=1)
+    number = submit(store, kind="train", algorithm="als", params={**params, "init": "old"}, model="new")
+    reel("jobs", store, "--run", "--dataset", small, "--models", models)
+    assert job(store, number)["state"] == "done"
+    options = ["-p", "iterations=1", "-p", "factors=8", "-p", f"init={models}/old.reel"]
+    reel("train", small, "-m", "als", *options, "-o", tmp_path / "reference.reel")
+    assert (models / "new.reel").read_bytes() == (tmp_path / "reference.reel").read_bytes()
+    assert (models / "new.reel").read_bytes() != (models / "old.reel").read_bytes()
+
+
 def wait_for(condition):
     deadline = time.monotonic() + 120
     while not condition():
