@@ -81,7 +81,9 @@ def titles(page, where):
 def rate(page, movie, stars):
     """A click on the stars of a movie's first card."""
     stars_of = page.locator(f'[data-movie="{movie}"] .rater').first
-    box = stars_of.bounding_box()
+    boxes = []  # none while a search's answer replaces the row
+    assert wait_until(lambda: boxes.append(stars_of.bounding_box()) or boxes[-1])
+    box = boxes[-1]
     stars_of.click(position={"x": box["width"] * (stars - 0.25) / 5, "y": box["height"] / 2})
 
 
@@ -146,7 +148,7 @@ def test_rate_as_a_visitor_and_see_the_list_change(visit):
     page.wait_for_selector(".suggested .rater")
     assert "Rate one movie" in page.locator("main").inner_text()
     page.get_by_label("Find a movie").fill("matrix")
-    page.wait_for_selector('.suggested [data-movie="2571"]')
+    until(page, "document.querySelector('.suggested > li').dataset.movie === '2571'")
     rate(page, 2571, 5)
     page.wait_for_selector("#recommended > li")
     first = titles(page, "#recommended")
