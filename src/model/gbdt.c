@@ -20,12 +20,8 @@
 #include "core/mem.h"
 #include "data/split.h"
 #include "kernels/common/philox.h"
-#include "model/features.h"
-#include "model/forest.h"
-#include "model/member.h"
-#include "model/staged.h"
-#include "model/tree_grow.h"
-#include "model/tree_leaves.h"
+#include "model/checkpoint.h"
+#include "model/gbdt.h"
 #include "model/tree_quick.h"
 
 static const struct param_spec gbdt_params[] = {
@@ -47,39 +43,6 @@ static const struct param_spec gbdt_params[] = {
     FEATURE_PARAMS,
 };
 enum { N_PARAMS = sizeof gbdt_params / sizeof gbdt_params[0] };
-
-struct boosting {
-    reel_context *ctx;
-    struct fit_input input; /* `ratings` are those that are fitted to */
-    struct tree_limits limits;
-    double learning_rate;
-    int n_trees; /* at most */
-    struct tree_loss loss;
-    int32_t base;
-    struct features features;
-    struct tree_columns columns;
-    struct tree_pass pass;
-    struct forest_builder forest;
-    double *train_loss, *validation_loss, *test_rmse; /* (n_trees,) */
-    double importances[STAR_COLUMNS_MAX];
-    int32_t leaves[TREE_LEAVES_MAX];
-    struct tree tree;
-    int64_t reach; /* no residual is farther from 0, fixed point */
-    uint8_t *bag;  /* (n_ratings,) of the tree at work; NULL without subsample */
-    double subsample;
-    /* Early stopping. */
-    int patience;              /* 0 = none */
-    double tolerance, *recent; /* (patience,) losses that a new one is held against */
-    struct ratings kept;
-    struct rating_pairs validation;
-    struct staged on_validation, on_test;
-    double staged_seconds; /* spent on them */
-    /* The model that is added to. */
-    struct member init;
-    struct reel_model *init_model;
-    double init_line[2];                             /* stars = [0] + [1] * its prediction */
-    float *init_train, *init_validation, *init_test; /* its predictions, on that line */
-};
 
 static void boosting_free(struct boosting *boosting) {
     features_free(&boosting->features);
@@ -235,6 +198,8 @@ static reel_status boosting_new(struct boosting *boosting, struct fit_output *ou
     TRY_RETURN(MEM_NEW(&boosting->train_loss, boosting->n_trees, err));
     TRY_RETURN(MEM_NEW(&boosting->validation_loss, boosting->n_trees, err));
     TRY_RETURN(MEM_NEW(&boosting->test_rmse, boosting->n_trees, err));
+    /* Checkpoints keep residuals, which the quick way has on the backend. */
+    if (boosting->input.checkpoint) return REEL_OK;
     if (boosting->loss.kind != TREE_SQUARED || !tree_quick_can(&boosting->pass, &boosting->limits)) return REEL_OK;
     return tree_quick_new(boosting->ctx, &boosting->pass, &boosting->columns, err);
 }
@@ -394,7 +359,12 @@ static reel_status run_stages(struct boosting *boosting, struct fit_output *outp
     struct stages stages = {.output = output, .last = start};
     int stage = 0, stop = 0;
     snprintf(stages.name, sizeof stages.name, "%.60sgbdt", boosting->input.stage);
-    while (stage < boosting->n_trees && !stop) TRY_RETURN(run_stage(boosting, &stages, ++stage, &stop, err));
+    TRY_RETURN(gbdt_checkpoint_read(boosting, output, &stage, err));
+    while (stage < boosting->n_trees && !stop) {
+        TRY_RETURN(run_stage(boosting, &stages, ++stage, &stop, err));
+        if (!stop && checkpoint_due(&boosting->input, stage, boosting->n_trees))
+            TRY_RETURN(gbdt_checkpoint_write(boosting, output, stage, err));
+    }
     boosting->n_trees = stage;
     if (boosting->loss.kind == TREE_SQUARED) {
         TRY_RETURN(tree_pass_run(boosting->ctx, &boosting->pass, err));
@@ -508,6 +478,7 @@ const struct algorithm algorithm_gbdt = {
     .params = gbdt_params,
     .n_params = N_PARAMS,
     .needs = RATINGS_TIMES,
+    .checkpoints = 1,
     .fit = gbdt_fit,
     .bind = gbdt_bind,
     .unbind = forest_unbind,

@@ -2,7 +2,9 @@
 #include "test.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/context.h"
 #include "model/forest.h"
@@ -239,7 +241,98 @@ static void test_absurd_depth(void) {
     reel_context_free(ctx);
 }
 
+/* ---- checkpoints ---- */
+
+/* Cancels the fit once `left` trees were reported. */
+struct interrupter {
+    reel_context *ctx;
+    int left;
+};
+
+static void interrupt(void *user_data, const reel_progress *progress) {
+    struct interrupter *interrupter = user_data;
+    if (strcmp(progress->unit, "trees") == 0 && interrupter->left > 0 && --interrupter->left == 0)
+        reel_context_cancel(interrupter->ctx);
+}
+
+static reel_model *fit_with(reel_context *ctx, const struct planted *p, const reel_param *params, size_t n,
+                            const char *folder, int resume, struct fit_output *output, reel_status *status) {
+    const struct algorithm *algorithm = algorithm_find("gbdt");
+    struct param_values values;
+    reel_model *model = NULL;
+    reel_error err;
+    REQUIRE_OK(params_parse(algorithm->params, algorithm->n_params, params, n, &values, &err), err);
+    struct fit_input input = {.dataset = &p->dataset,
+                              .ratings = &p->train,
+                              .test = &p->test,
+                              .params = &values,
+                              .seed = 42,
+                              .checkpoint = folder,
+                              .checkpoint_every = 4,
+                              .resume = resume,
+                              .stage = ""};
+    *status = model_fit(ctx, algorithm, &input, &model, output, &err);
+    return model;
+}
+
+static void remove_checkpoints(const char *folder) {
+    for (int i = 0; i < 2; i++) {
+        char path[80];
+        snprintf(path, sizeof path, "%s/checkpoint-%d.reel", folder, i);
+        remove(path);
+    }
+}
+
+/* Interrupted and resumed, a fit ends with the same bits and the same records. */
+static void test_resumed_fits(void) {
+    static const char *const variants[][2] = {
+        {"loss", "squared"}, {"loss", "huber"}, {"subsample", "0.6"}, {"n_iter_no_change", "30"}, {"init", "bias"}};
+    char folder[] = "/tmp/reel-test-gbdt-XXXXXX";
+    struct interrupter interrupter = {0};
+    reel_context_options options;
+    reel_context *ctx;
+    reel_error err;
+    CHECK(mkdtemp(folder) != NULL);
+    reel_context_options_default(&options);
+    options.threads = 2;
+    options.device = "cpu";
+    options.progress = interrupt;
+    options.user_data = &interrupter;
+    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
+    interrupter.ctx = ctx;
+    struct planted p = planted_new(ctx, 200, 80, 30, 0.5f, 16);
+    for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
+        reel_param params[] = {{"n_estimators", "15"}, {variants[v][0], variants[v][1]}};
+        struct fit_output whole_output, output;
+        reel_status status;
+        reel_model *whole = fit_with(ctx, &p, params, 2, folder, 0, &whole_output, &status);
+        CHECK_INT(status, REEL_OK);
+        remove_checkpoints(folder);
+        interrupter.left = 10;
+        CHECK(fit_with(ctx, &p, params, 2, folder, 0, &output, &status) == NULL);
+        CHECK_INT(status, REEL_CANCELLED);
+        reel_context_resume(ctx);
+        reel_model *resumed = fit_with(ctx, &p, params, 2, folder, 1, &output, &status);
+        CHECK_INT(status, REEL_OK);
+        CHECK(same_tensors(whole, resumed));
+        CHECK_INT(output.n_epochs, whole_output.n_epochs);
+        for (int i = 0; i < output.n_epochs; i++) {
+            CHECK_NEAR(output.epochs[i].train_rmse, whole_output.epochs[i].train_rmse, 0);
+            CHECK_NEAR(output.epochs[i].test_rmse, whole_output.epochs[i].test_rmse, 0);
+        }
+        reel_model_free(whole);
+        reel_model_free(resumed);
+        fit_output_free(&whole_output);
+        fit_output_free(&output);
+        remove_checkpoints(folder);
+    }
+    rmdir(folder);
+    planted_free(&p);
+    reel_context_free(ctx);
+}
+
 int main(void) {
+    RUN(test_resumed_fits);
     RUN(test_first_split);
     RUN(test_threads_do_not_matter);
     RUN(test_scores_match_the_fit);
