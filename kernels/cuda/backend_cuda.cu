@@ -149,6 +149,7 @@ static const struct backend_ops cuda_ops = {
     .free_memory = cuda_free_memory,
     .sgd_epoch = cuda_sgd_epoch,
     .factor_solve = cuda_factor_solve,
+    .factor_k_max = GRAM_DIM_MAX - 2,
     .topk_users = cuda_topk_users,
     .residuals = cuda_residuals,
     .set_sweep = cuda_set_sweep,

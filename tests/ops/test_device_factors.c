@@ -173,6 +173,7 @@ static void factor_solve_repeats_its_bits(void) {
 }
 
 static void factor_solve_reports_errors(void) {
+    CHECK(device->ops->factor_k_max >= 128); /* what trainers ask before they choose the device */
     struct data p = data_new(4, 1, N_SHORT, 100, short_lengths, N_SHORT);
     reel_status status;
     memset(p.prior, 0, (size_t)(p.k + 1) * (size_t)p.stride * sizeof(float));
