@@ -187,7 +187,7 @@ static int choose_column(const struct search *search, int first, int node) {
     const struct tree_limits *limits = search->limits;
     int order[STAR_COLUMNS_MAX], n = search->columns->n, drawn = limits->max_features < n, column = -1, seen = 0;
     const struct candidate_split *best = NULL;
-    if (drawn) tree_draw_columns(limits->seed, limits->tree, (uint64_t)(first + node), n, order);
+    if (drawn) tree_draw_columns(limits->seed, limits->tree, (uint64_t)first + (uint64_t)node, n, order);
     for (int i = 0; i < n && (!best || seen < limits->max_features); i++) {
         int c = drawn ? order[i] : i;
         const struct candidate_split *split = &search->best[(int64_t)c * search->n_nodes + node];
