@@ -22,7 +22,8 @@ const sleep = (ms, signal) => new Promise((resolve, reject) => {
 async function problem(response) {
   const body = await response.json().catch(() => ({}));
   const text = body.detail || body.title || `The server answered ${response.status}.`;
-  return new ApiError(response.status, text, Number(response.headers.get('Retry-After')) || 0);
+  const sentence = text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
+  return new ApiError(response.status, sentence, Number(response.headers.get('Retry-After')) || 0);
 }
 
 async function send(path, { method = 'GET', body, signal, text = false } = {}) {

@@ -61,6 +61,7 @@ async function show(first) {
   }
   const page = frame(pattern ? Number(pattern.exec(path)[1]) : 0, new URLSearchParams(search));
   const { signal } = page;
+  $('toasts').replaceChildren();
   if (!first) scrollTo(0, 0);
   try {
     fill(page.main);
@@ -69,7 +70,7 @@ async function show(first) {
   } catch (error) {
     if (signal.aborted) return;
     const heading = page.main.querySelector('h1') ?? page.heading('This did not work');
-    fill(page.main, heading, error.status === 401 ? keyForm('This server wants one.', () => { show(true); footer(); }) : failed(error, () => show(true)));
+    fill(page.main, heading, error.status === 401 ? keyForm('This server wants one.', () => { show(true); footer(); }) : failed(error, error.status === 404 ? null : () => show(true)));
   }
   if (!first && !signal.aborted) page.main.querySelector('h1')?.focus({ preventScroll: true });
 }
