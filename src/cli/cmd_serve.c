@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,8 +71,11 @@ static int watch_signals(const struct cli *cli) {
 
 /* Until SIGINT or SIGTERM; SIGHUP loads everything afresh. */
 static void serve_until_stopped(const struct cli *cli, reel_server *server) {
-    char number = 0;
-    while (read(signal_pipe[0], &number, 1) == 1 && number == SIGHUP) {
+    char number = SIGHUP;
+    while (number == SIGHUP) {
+        struct pollfd signals = {.fd = signal_pipe[0], .events = POLLIN};
+        if (poll(&signals, 1, -1) < 1) continue; /* interrupted by the very signal */
+        if (read(signal_pipe[0], &number, 1) != 1 || number != SIGHUP) break;
         reel_error err;
         reel_status status = reel_server_reload(server, &err);
         if (status != REEL_OK)
