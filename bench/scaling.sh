@@ -1,6 +1,6 @@
 #!/bin/bash
 # How time and memory grow with the data: twins of 1/10, 1 and, where asked for, 5 times MovieLens 20M through import,
-# explore, svd, its cross-validation, and one user's top 10 from a cold process. The twins go to a temporary folder below DIR and are removed.
+# explore, svd, its cross-validation, gbdt, and one user's top 10 from a cold process. The twins go to a temporary folder below DIR and are removed.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -50,6 +50,7 @@ print(max(1000, round(138493 * n / 20000263)))" "$size")
     rm -rf "$work/csv"
     time_row scaling_explore 3 $reel explore "$work/ratings.reel" --json
     time_row scaling_svd 1 $reel train "$work/ratings.reel" -m svd -p factors=100 -p epochs=20 -o "$work/svd.reel"
+    time_row scaling_gbdt 3 $reel train "$work/ratings.reel" -m gbdt -o "$work/gbdt.reel"
     time_row scaling_cv5 1 $reel cv "$work/ratings.reel" -m svd
     time_row scaling_top10 5 $reel recommend "$work/ratings.reel" --model "$work/svd.reel" --user 1 -n 10
     rm -f "$work"/*.reel
