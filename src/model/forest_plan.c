@@ -37,7 +37,7 @@ struct planner {
     struct tree_cells *cells;          /* (T,) */
     int32_t **slots;                   /* by worker: hash of masks */
     int64_t n_slots;                   /* a power of two */
-    struct leaf_mask **masks;          /* by worker: (M,) */
+    struct leaf_mask *masks;           /* (workers, M + 1) */
     struct group *groups;              /* (n_groups,) of T; small ones first once sorted */
     int32_t n_groups;
     int32_t *joint; /* (BIG_CELLS^2,) scratch of a join */
@@ -130,7 +130,7 @@ static void cell_task(void *arg, int64_t task, int worker) {
     struct planner *planner = arg;
     struct tree_cells *cells = &planner->cells[task];
     int32_t *slots = planner->slots[worker];
-    struct leaf_mask *found = planner->masks[worker];
+    struct leaf_mask *found = planner->masks + worker * ((int64_t)planner->n_movies + 1);
     const int64_t width = planner->out->plan.n_columns[1];
     uint16_t *codes = planner->codes + task * planner->n_movies;
     memset(slots, 0, sizeof *slots * (size_t)planner->n_slots);
@@ -152,10 +152,9 @@ static reel_status rooms_new(struct planner *planner, reel_error *err) {
     int n = thread_pool_size(planner->ctx->pool);
     for (planner->n_slots = 64; planner->n_slots < 2 * (int64_t)planner->n_movies;) planner->n_slots *= 2;
     TRY_RETURN(MEM_NEW(&planner->slots, n, err));
-    TRY_RETURN(MEM_NEW(&planner->masks, n, err));
+    TRY_RETURN(MEM_RAW(&planner->masks, n * ((int64_t)planner->n_movies + 1), err));
     for (int i = 0; i < n; i++) {
         TRY_RETURN(MEM_RAW(&planner->slots[i], planner->n_slots, err));
-        TRY_RETURN(MEM_RAW(&planner->masks[i], (int64_t)planner->n_movies + 1, err));
     }
     return REEL_OK;
 }
@@ -335,7 +334,6 @@ static reel_status put_arrays(struct forest_planned *out, reel_error *err) {
 static void planner_free(struct planner *planner) {
     for (int i = 0; i < thread_pool_size(planner->ctx->pool); i++) {
         if (planner->slots) mem_free(planner->slots[i]);
-        if (planner->masks) mem_free(planner->masks[i]);
     }
     for (int32_t t = 0; t < planner->n_trees; t++) {
         if (planner->cells) mem_free(planner->cells[t].masks);
