@@ -57,6 +57,7 @@ static void link_newest(struct cache_shard *shard, struct cached *entry) {
 
 static void drop(struct cache_shard *shard, struct cached **at) {
     struct cached *entry = *at;
+    if (!entry) return;
     *at = entry->next;
     unlink_use(shard, entry);
     shard->bytes -= cost(entry);

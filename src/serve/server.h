@@ -15,7 +15,7 @@ struct cache_stats {
 void cache_get_stats(struct body_cache *cache, struct cache_stats *stats);
 
 /* The work of a precompute job: fills nine tenths of the cache with the users' suggestions (routes_b.c). */
-reel_status precompute_suggestions(struct service *service, reel_context *ctx, const char *model, reel_error *err);
+reel_status precompute_suggestions(struct service *service, reel_context *ctx, const char *name, reel_error *err);
 int service_connections(const struct service *service);
 /* 1 for the routes of routes_system.c, which answer while nothing is loaded. */
 int route_is_system(const struct route *route);

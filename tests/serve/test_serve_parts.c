@@ -43,7 +43,7 @@ static void cache_keeps_what_was_used_last(void) {
     cache_put(cache, 0, 9, large); /* larger than a shard: not kept */
     CHECK(cache_get(cache, 0, 9) == NULL);
     cache_free(cache);
-    CHECK(first->data[999] == 'a' && found->data[0] == 'd'); /* those who hold one keep it */
+    CHECK(first && found && first->data[999] == 'a' && found->data[0] == 'd'); /* those who hold one keep it */
     body_release(first);
     body_release(more);
     body_release(found);
