@@ -26,26 +26,48 @@ struct cg_vectors {
     float *x, *residual, *direction, *product, *factors;
 };
 
+/* The factors of ratings at..at+n-1, at most FACTOR_GROUP; the rest of the group repeats the last. */
+static void group_columns(const struct factor_solve_args *args, int64_t at, int n, const float **columns) {
+    for (int j = 0; j < FACTOR_GROUP; j++)
+        columns[j] = args->column_vectors + (int64_t)args->columns[at + (j < n ? j : n - 1)] * args->stride;
+}
+
+/* The vectors of a group, before the processor needs them. */
+static void prefetch_group(const struct factor_solve_args *args, int64_t at, int64_t end, int width) {
+    for (int64_t i = at; i < end && i < at + FACTOR_GROUP; i++) {
+        const float *column = args->column_vectors + (int64_t)args->columns[i] * args->stride;
+        for (int f = 0; f < width; f += FACTOR_LANES) __builtin_prefetch(column + f);
+    }
+}
+
 /* product = alpha sum_c w (target_c - <x_c, v>) x_c, with target_c = 0 and the sign turned where `targets` is 0. */
 static void sum_ratings(const struct cg_job *job, int32_t row, int targets, const float *v,
                         const struct cg_vectors *vectors) {
     const struct factor_solve_args *args = job->args;
-    const int k = args->k, stride = args->stride;
-    float bias_sum = 0;
+    const int k = args->k, stride = args->stride, width = (k + FACTOR_LANES - 1) / FACTOR_LANES * FACTOR_LANES;
+    const int64_t end = args->offsets[row + 1];
+    const float own_bias = args->biases ? v[k] : 0;
+    const float *columns[FACTOR_GROUP];
+    float factors[FACTOR_GROUP], bias_sum = 0;
     memcpy(vectors->factors, v, sizeof(float) * (size_t)stride);
     vectors->factors[k] = 0; /* the columns hold their own biases there */
     memset(vectors->product, 0, sizeof(float) * (size_t)stride);
-    for (int64_t i = args->offsets[row]; i < args->offsets[row + 1]; i++) {
-        const float *column = args->column_vectors + (int64_t)args->columns[i] * stride;
-        float weight = args->weight[args->ratings[i]];
-        float factor = job->kernels->dot(vectors->factors, column, stride) + (args->biases ? v[k] : 0);
-        if (targets) {
-            float target = args->value[args->ratings[i]] - column[k];
-            factor = target - (args->residual ? args->residual[i] : 0) - factor;
+    for (int64_t at = args->offsets[row]; at < end; at += FACTOR_GROUP) {
+        const int n = end - at < FACTOR_GROUP ? (int)(end - at) : FACTOR_GROUP;
+        group_columns(args, at, n, columns);
+        prefetch_group(args, at + FACTOR_GROUP, end, width);
+        job->kernels->dots(factors, vectors->factors, columns, width);
+        for (int j = 0; j < n; j++) {
+            const uint8_t rating = args->ratings[at + j];
+            factors[j] += own_bias;
+            if (targets) {
+                float target = args->value[rating] - columns[j][k];
+                factors[j] = target - (args->residual ? args->residual[at + j] : 0) - factors[j];
+            }
+            factors[j] *= args->weight[rating] * args->weight[rating];
+            bias_sum += factors[j];
         }
-        factor *= weight * weight;
-        job->kernels->axpy(vectors->product, factor, column, stride);
-        bias_sum += factor;
+        job->kernels->axpys(vectors->product, factors, columns, n, width);
     }
     vectors->product[k] = args->biases ? bias_sum : 0;
     for (int f = 0; f < job->solved; f++) vectors->product[f] *= args->alpha;
@@ -54,8 +76,16 @@ static void sum_ratings(const struct cg_job *job, int32_t row, int targets, cons
 /* product += sign (prior + ridge) v */
 static void add_prior(const struct cg_job *job, float ridge, float sign, const float *v, float *product) {
     const struct factor_solve_args *args = job->args;
-    for (int f = 0; f < job->solved; f++)
-        job->kernels->axpy(product, sign * v[f], args->prior_precision + (long)f * args->stride, args->stride);
+    for (int at = 0; at < job->solved; at += FACTOR_GROUP) {
+        const int n = job->solved - at < FACTOR_GROUP ? job->solved - at : FACTOR_GROUP;
+        const float *rows[FACTOR_GROUP];
+        float factors[FACTOR_GROUP];
+        for (int j = 0; j < n; j++) {
+            rows[j] = args->prior_precision + (long)(at + j) * args->stride;
+            factors[j] = sign * v[at + j];
+        }
+        job->kernels->axpys(product, factors, rows, n, args->stride);
+    }
     job->kernels->axpy(product, sign * ridge, v, args->stride);
     if (!args->biases) product[args->k] = 0;
 }

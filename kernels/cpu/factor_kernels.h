@@ -4,6 +4,8 @@
 
 #include "core/doctor.h"
 
+enum { FACTOR_GROUP = 16 };
+
 struct factor_kernels {
     /* gram (dim, stride), upper triangle: += panel^T panel for a panel (n, stride). Rows are whole tiles of 16:
      * elements left of the diagonal in its tile are written too and mean nothing. */
@@ -16,6 +18,10 @@ struct factor_kernels {
     float (*dot)(const float *a, const float *b, int stride);
     /* y += a x over `stride` floats, one fused multiply-add each. */
     void (*axpy)(float *y, float a, const float *x, int stride);
+    /* dots[j] = dot(v, x[j], width) for all FACTOR_GROUP pointers. */
+    void (*dots)(float *dots, const float *v, const float *const *x, int width);
+    /* y += a[j] x[j] for j = 0..n-1 in order, as n calls of axpy over `width` floats. */
+    void (*axpys)(float *y, const float *a, const float *const *x, int n, int width);
 };
 
 extern const struct factor_kernels factor_kernels_generic, factor_kernels_avx2, factor_kernels_avx512;

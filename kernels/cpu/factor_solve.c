@@ -49,7 +49,16 @@ static void axpy_generic(float *y, float a, const float *x, int stride) {
     for (int at = 0; at < stride; at++) y[at] = fmaf(a, x[at], y[at]);
 }
 
-const struct factor_kernels factor_kernels_generic = {gram_generic, cholesky_generic, dot_generic, axpy_generic};
+static void dots_generic(float *dots, const float *v, const float *const *x, int width) {
+    for (int j = 0; j < FACTOR_GROUP; j++) dots[j] = dot_generic(v, x[j], width);
+}
+
+static void axpys_generic(float *y, const float *a, const float *const *x, int n, int width) {
+    for (int j = 0; j < n; j++) axpy_generic(y, a[j], x[j], width);
+}
+
+const struct factor_kernels factor_kernels_generic = {gram_generic, cholesky_generic, dot_generic,
+                                                      axpy_generic, dots_generic,     axpys_generic};
 
 /* ---- one row ---- */
 

@@ -111,5 +111,23 @@ static void axpy_avx2(float *y, float a, const float *x, int stride) {
         _mm256_storeu_ps(y + at, _mm256_fmadd_ps(factor, _mm256_loadu_ps(x + at), _mm256_loadu_ps(y + at)));
 }
 
-const struct factor_kernels factor_kernels_avx2 = {gram_avx2, cholesky_avx2, dot_avx2, axpy_avx2};
+static void dots_avx2(float *dots, const float *v, const float *const *x, int width) {
+    for (int j = 0; j < FACTOR_GROUP; j++) dots[j] = dot_avx2(v, x[j], width);
+}
+
+static void axpys_avx2(float *y, const float *a, const float *const *x, int n, int width) {
+    for (int at = 0; at < width; at += 2 * LANES) {
+        __m256 low = _mm256_loadu_ps(y + at), high = _mm256_loadu_ps(y + at + LANES);
+        for (int j = 0; j < n; j++) {
+            __m256 factor = _mm256_set1_ps(a[j]);
+            low = _mm256_fmadd_ps(factor, _mm256_loadu_ps(x[j] + at), low);
+            high = _mm256_fmadd_ps(factor, _mm256_loadu_ps(x[j] + at + LANES), high);
+        }
+        _mm256_storeu_ps(y + at, low);
+        _mm256_storeu_ps(y + at + LANES, high);
+    }
+}
+
+const struct factor_kernels factor_kernels_avx2 = {gram_avx2, cholesky_avx2, dot_avx2,
+                                                   axpy_avx2, dots_avx2,     axpys_avx2};
 #endif

@@ -111,5 +111,56 @@ static void axpy_avx512(float *y, float a, const float *x, int stride) {
         _mm512_storeu_ps(y + at, _mm512_fmadd_ps(factor, _mm512_loadu_ps(x + at), _mm512_loadu_ps(y + at)));
 }
 
-const struct factor_kernels factor_kernels_avx512 = {gram_avx512, cholesky_avx512, dot_avx512, axpy_avx512};
+/* The halves, quarters ... of two running sums side by side: each adds what dot's tree adds. */
+static inline __m512 add_halves(__m512 a, __m512 b) {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+}
+
+static inline __m512 add_quarters(__m512 a, __m512 b) {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+
+static inline __m512 add_pairs(__m512 a, __m512 b) {
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+}
+
+static inline __m512 add_last(__m512 a, __m512 b) {
+    return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+}
+
+static void dots_avx512(float *dots, const float *v, const float *const *x, int width) {
+    __m512 sum[FACTOR_GROUP];
+    for (int j = 0; j < FACTOR_GROUP; j++) sum[j] = _mm512_setzero_ps();
+    for (int at = 0; at < width; at += LANES) {
+        const __m512 factor = _mm512_loadu_ps(v + at);
+        for (int j = 0; j < FACTOR_GROUP; j++) sum[j] = _mm512_fmadd_ps(factor, _mm512_loadu_ps(x[j] + at), sum[j]);
+    }
+    /* sum j ends in lane j: quarter q of the vector holds sums 4 q to 4 q + 3 */
+    __m512 quarters[4];
+    for (int j = 0; j < 4; j++)
+        quarters[j] = add_quarters(add_halves(sum[j], sum[j + 4]), add_halves(sum[j + 8], sum[j + 12]));
+    _mm512_storeu_ps(dots, add_last(add_pairs(quarters[0], quarters[1]), add_pairs(quarters[2], quarters[3])));
+}
+
+static void axpys_avx512(float *y, const float *a, const float *const *x, int n, int width) {
+    int at = 0;
+    for (; at + 4 * LANES <= width; at += 4 * LANES) {
+        __m512 sum[4];
+        for (int t = 0; t < 4; t++) sum[t] = _mm512_loadu_ps(y + at + t * LANES);
+        for (int j = 0; j < n; j++) {
+            const __m512 factor = _mm512_set1_ps(a[j]);
+            for (int t = 0; t < 4; t++)
+                sum[t] = _mm512_fmadd_ps(factor, _mm512_loadu_ps(x[j] + at + t * LANES), sum[t]);
+        }
+        for (int t = 0; t < 4; t++) _mm512_storeu_ps(y + at + t * LANES, sum[t]);
+    }
+    for (; at < width; at += LANES) {
+        __m512 sum = _mm512_loadu_ps(y + at);
+        for (int j = 0; j < n; j++) sum = _mm512_fmadd_ps(_mm512_set1_ps(a[j]), _mm512_loadu_ps(x[j] + at), sum);
+        _mm512_storeu_ps(y + at, sum);
+    }
+}
+
+const struct factor_kernels factor_kernels_avx512 = {gram_avx512, cholesky_avx512, dot_avx512,
+                                                     axpy_avx512, dots_avx512,     axpys_avx512};
 #endif
