@@ -13,7 +13,7 @@ usage: ./test.sh [--quick] [--seed N] [NAME]
   --seed N  seed of the randomised tests (default $seed)
 
 Environment: CC, REEL_CUDA, REEL_SERVE, REEL_CMAKE_ARGS; REEL_SHARED_DATA (default ../shared/data: larger data for tests);
-REEL_PEERS_PYTHON (a Python that has scikit-surprise; default: one is made in build/peers-tests); REEL_FUZZ_SECONDS (20);
+REEL_PEERS_PYTHON (a Python that has scikit-surprise; default: one is made in build/peers-tests); REEL_FUZZ_SECONDS (10);
 REEL_TEST_LARGE=1 (tests on the 20 M twin and parity on larger data too: minutes and gigabytes more).
 TEXT
 }
@@ -114,7 +114,7 @@ run_pytest() {
     if [ -z "${REEL_PEERS_PYTHON:-}" ]; then
         REEL_PEERS_PYTHON=$(bench/peers/setup.sh --tests 2>"$report/peers.log" | tail -n 1)
     fi
-    begin "tests of the command line (pytest)"
+    begin "tests of the program and service (pytest)"
     REEL_BIN=$PWD/build/release/reel REEL_PEERS_PYTHON=$REEL_PEERS_PYTHON build/venv/bin/python -m pytest \
         tests -q -rs -n "$REEL_JOBS" --dist loadscope ${filter:+-k "$filter"} -p no:cacheprovider --junitxml "$report/pytest-cli.xml" \
         >"$report/pytest.log" 2>&1
@@ -153,7 +153,7 @@ run_fuzzers() {
     for target in build/fuzz/tests/fuzz_*; do
         [ -x "$target" ] && [ -f "$target" ] || continue
         [ $running -lt "$REEL_JOBS" ] || wait -n
-        fuzz "$target" "${REEL_FUZZ_SECONDS:-20}" &
+        fuzz "$target" "${REEL_FUZZ_SECONDS:-10}" &
         running=$((running + 1))
     done
     wait
@@ -179,9 +179,8 @@ else
     skip "clang build" "clang is not installed"
 fi
 step "TSan build" build tsan && run_ctest tsan build/tsan
-step "debug build, REEL_CUDA=OFF" build debug
-step "build with REEL_SERVE=OFF, REEL_CUDA=OFF" build release --into build/serve-off -DREEL_CUDA=OFF -DREEL_SERVE=OFF &&
-    run_ctest serve-off build/serve-off
+# The tests there are a part of those above.
+target=reel step "program with REEL_SERVE=OFF, REEL_CUDA=OFF" build release --into build/serve-off -DREEL_CUDA=OFF -DREEL_SERVE=OFF
 if command -v clang >/dev/null; then
     target=fuzzers step "fuzz build" build fuzz && run_fuzzers
 else
