@@ -90,8 +90,8 @@ REEL_API const char *reel_model_algorithm(const reel_model *model);
 REEL_API const char *reel_model_metadata(const reel_model *model, const char *key);
 
 /* What a model tells of itself beside its metadata, as a JSON object to free with reel_string_free; NULL when out of
- * memory. Models on hand-made features: "importances" [{"feature","share"}], largest first; gbdt: "train_loss" and, with
- * early stopping, "validation_loss", a number a tree. "{}" for the others. */
+ * memory. Models on hand-made features: "importances" [{"feature","share"}], largest first; gbdt: "train_loss" and,
+ * with early stopping, "validation_loss", a number a tree. "{}" for the others. */
 REEL_API char *reel_model_facts(const reel_model *model);
 
 /* Binds a model to a dataset for scoring. A model trained on another dataset is bound by ids; users and

@@ -7,7 +7,9 @@
 
 #include "backend/spectral_ops.h"
 
-enum { AFFINITY_ROWS = SPECTRAL_TILE }; /* rows of a tile, which is stored feature by feature with its rows side by side */
+enum {
+    AFFINITY_ROWS = SPECTRAL_TILE
+}; /* rows of a tile, which is stored feature by feature with its rows side by side */
 
 struct affinity_kernels {
     /* z (n_monomials, AFFINITY_ROWS) of the tile x (d, AFFINITY_ROWS). */

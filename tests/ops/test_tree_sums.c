@@ -35,7 +35,10 @@ static struct problem make_problem(int32_t n_users, int32_t n_movies, int n_kind
     p.movies = room(most, 4), p.residuals = room(most, 4);
     for (int t = 0; t < 3; t++) {
         p.bits[t] = room(rows[t], 1);
-        for (int32_t i = 0; i < rows[t]; i++) p.bits[t][i] = (uint8_t)(next_draw() & next_draw() & 127);
+        for (int32_t i = 0; i < rows[t]; i++) {
+            uint32_t draw = next_draw(); /* a bit is set in one of four */
+            p.bits[t][i] = (uint8_t)(draw & next_draw() & 127);
+        }
     }
     for (int i = 0; i < TREE_PATHS; i++) p.leaves[i] = (int32_t)(next_draw() % 2000001) - 1000000;
     int n_parts = 0;

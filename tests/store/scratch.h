@@ -50,7 +50,8 @@ static inline char *file_text(const char *path) {
     FILE *file = fopen(path, "rb");
     if (!file) return NULL;
     char *text = calloc(1, 1 << 20);
-    if (!text || fread(text, 1, (1 << 20) - 1, file) == 0) text[0] = '\0';
+    if (!text) exit(1);
+    if (fread(text, 1, (1 << 20) - 1, file) == 0) text[0] = '\0';
     fclose(file);
     return text;
 }
