@@ -181,8 +181,8 @@ static const struct tiny_rating tiny_ratings[] = {{0, 0, 9, 1}, {0, 2, 4, 2}, {1
 static struct reel_dataset small(void) {
     static const int32_t users[] = {3, 8, 20, 21}, movies[] = {1, 5, 9};
     static const char *const titles[] = {"Plain (1995)", "A \"quoted\" one (2001)",
-                                         "\xc3\x9c"
-                                         "ber"};
+                                         ("\xc3\x9c"
+                                          "ber")};
     static const char *const genres[] = {"Action", "Comedy", "Drama"};
     static const int16_t years[] = {1995, 2001, 0};
     static const uint64_t bits[] = {3, 0, 4};
