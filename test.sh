@@ -179,6 +179,7 @@ else
     skip "clang build" "clang is not installed"
 fi
 step "TSan build" build tsan && run_ctest tsan build/tsan
+target=reel step "program without optimisation" build debug
 # The tests there are a part of those above.
 target=reel step "program with REEL_SERVE=OFF, REEL_CUDA=OFF" build release --into build/serve-off -DREEL_CUDA=OFF -DREEL_SERVE=OFF
 if command -v clang >/dev/null; then

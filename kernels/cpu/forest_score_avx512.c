@@ -76,6 +76,14 @@ static void add_small(const struct forest_plan *plan, const int32_t *tables, int
         }
 }
 
+/* table[code] of each lane. Without optimisation gcc's intrinsic is a macro that converts its own constant mask. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+static __m512i gather(const int32_t *table, __m512i code) {
+    return _mm512_i32gather_epi32(code, table, 4);
+}
+#pragma GCC diagnostic pop
+
 static void block_avx512(const struct forest_plan *plan, const int32_t *tables, int64_t first, float *scores) {
     int32_t sums[FOREST_BLOCK];
     const __m512 scale = _mm512_set1_ps(forest_scale(plan));
@@ -86,7 +94,7 @@ static void block_avx512(const struct forest_plan *plan, const int32_t *tables, 
         const uint16_t *codes = plan->codes + g * plan->padded + first;
         for (int m = 0; m < FOREST_BLOCK; m += 16) {
             __m512i code = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(const void *)(codes + m)));
-            __m512i sum = _mm512_add_epi32(_mm512_loadu_si512(sums + m), _mm512_i32gather_epi32(code, table, 4));
+            __m512i sum = _mm512_add_epi32(_mm512_loadu_si512(sums + m), gather(table, code));
             _mm512_storeu_si512(sums + m, sum);
         }
     }
