@@ -23,7 +23,7 @@ typedef struct reel_serve_options {
     const char *models_dir;          /* where jobs write models; NULL = the store's folder */
     const char *device;              /* of jobs: "auto", "cpu", "cuda:N"; requests are scored on the CPU */
     const char *bind;                /* address, default "127.0.0.1"; ignored with unix_socket */
-    int port;                        /* 0 = any free one, told through `ready` */
+    int port;                        /* 0 = any free one: reel_server_port tells */
     const char *unix_socket;         /* path, or NULL */
     int daemons;                     /* epoll threads, 0 = one a core */
     int workers;                     /* threads that score uncached requests, 0 = one a core */

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "core/sorted_ids.h"
 #include "data/dataset_check.h"
 
 /* ---- opening ---- */
@@ -186,25 +187,12 @@ void reel_dataset_get_info(const reel_dataset *dataset, reel_dataset_info *info)
     memcpy(info->fingerprint, dataset->fingerprint, sizeof info->fingerprint);
 }
 
-/* Index of `id` among n ascending ids, or -1. */
-static int32_t find_id(const int32_t *ids, int32_t n, int64_t id) {
-    int32_t low = 0, high = n;
-    while (low < high) {
-        int32_t middle = low + (high - low) / 2;
-        if (ids[middle] < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < n && ids[low] == id ? low : -1;
-}
-
 int32_t reel_dataset_user_index(const reel_dataset *dataset, int64_t user_id) {
-    return find_id(dataset->user_ids, dataset->n_users, user_id);
+    return (int32_t)sorted_ids_find(dataset->user_ids, dataset->n_users, user_id);
 }
 
 int32_t reel_dataset_movie_index(const reel_dataset *dataset, int64_t movie_id) {
-    return find_id(dataset->movie_ids, dataset->n_movies, movie_id);
+    return (int32_t)sorted_ids_find(dataset->movie_ids, dataset->n_movies, movie_id);
 }
 
 int32_t reel_dataset_user_id(const reel_dataset *dataset, int32_t user) {

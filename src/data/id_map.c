@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "core/mem.h"
+#include "core/sorted_ids.h"
 
 enum { PARTS = 64, RADIX_BITS = 11, RADIX = 1 << RADIX_BITS, TABLE_MAX = 1 << 24 };
 
@@ -108,13 +109,5 @@ void id_map_free(struct id_map *map) {
 }
 
 int32_t id_map_search(const struct id_map *map, int32_t id) {
-    int32_t low = 0, high = map->n;
-    while (low < high) {
-        int32_t middle = low + (high - low) / 2;
-        if (map->ids[middle] < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < map->n && map->ids[low] == id ? low : -1;
+    return (int32_t)sorted_ids_find(map->ids, map->n, id);
 }

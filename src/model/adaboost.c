@@ -280,18 +280,14 @@ static reel_status adaboost_predict(const struct reel_model *model, int64_t n, c
     return REEL_OK;
 }
 
+static float score_median(const struct reel_model *model, const float *row) {
+    return weighted_median(model->state, weights_of(model), row);
+}
+
 static reel_status adaboost_fold_in(const struct reel_model *model, int64_t n, const int32_t *movies,
                                     const float *stars, uint32_t time, float *scores, float *sds, reel_error *err) {
     (void)movies, (void)sds, (void)err;
-    const struct forest *forest = model->state;
-    float row[STAR_COLUMNS_MAX];
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += (double)stars[i];
-    for (int32_t m = 0; m < model->n_movies; m++) {
-        forest_fetch_row(model, &forest->columns, -1, m, star_hour(time), row);
-        if (n && forest->columns.user_mean >= 0) row[forest->columns.user_mean] = (float)(sum / (double)n);
-        scores[m] = weighted_median(forest, weights_of(model), row);
-    }
+    forest_score_visitor(model, n, stars, time, score_median, scores);
     return REEL_OK;
 }
 

@@ -322,10 +322,8 @@ reel_status forest_predict(const struct reel_model *model, int64_t n, const int3
     return REEL_OK;
 }
 
-/* A visitor is a user whose mean is that of the ratings at hand. */
-reel_status forest_fold_in(const struct reel_model *model, int64_t n, const int32_t *movies, const float *stars,
-                           uint32_t time, float *scores, float *sds, reel_error *err) {
-    (void)movies, (void)sds, (void)err;
+void forest_score_visitor(const struct reel_model *model, int64_t n, const float *stars, uint32_t time,
+                          forest_row_fn score, float *scores) {
     const struct forest *forest = model->state;
     float row[STAR_COLUMNS_MAX];
     double sum = 0;
@@ -333,8 +331,18 @@ reel_status forest_fold_in(const struct reel_model *model, int64_t n, const int3
     for (int32_t m = 0; m < model->n_movies; m++) {
         forest_fetch_row(model, &forest->columns, -1, m, star_hour(time), row);
         if (n && forest->columns.user_mean >= 0) row[forest->columns.user_mean] = (float)(sum / (double)n);
-        scores[m] = score_row(forest, row);
+        scores[m] = score(model, row);
     }
+}
+
+static float score_sum(const struct reel_model *model, const float *row) {
+    return score_row(model->state, row);
+}
+
+reel_status forest_fold_in(const struct reel_model *model, int64_t n, const int32_t *movies, const float *stars,
+                           uint32_t time, float *scores, float *sds, reel_error *err) {
+    (void)movies, (void)sds, (void)err;
+    forest_score_visitor(model, n, stars, time, score_sum, scores);
     return REEL_OK;
 }
 

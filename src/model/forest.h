@@ -87,6 +87,11 @@ reel_status forest_predict(const struct reel_model *model, int64_t n, const int3
                            const uint32_t *times, float *scores, float *sds, reel_error *err);
 /* NULL where scores are more than sums of trees. */
 const struct forest *forest_view(const struct reel_model *model);
+/* scores (n_movies,) of a visitor, a user whose mean is that of the stars (n,) at hand; `score` tells that of a row of
+ * features. */
+typedef float (*forest_row_fn)(const struct reel_model *model, const float *row);
+void forest_score_visitor(const struct reel_model *model, int64_t n, const float *stars, uint32_t time,
+                          forest_row_fn score, float *scores);
 reel_status forest_fold_in(const struct reel_model *model, int64_t n, const int32_t *movies, const float *stars,
                            uint32_t time, float *scores, float *sds, reel_error *err);
 

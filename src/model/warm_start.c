@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "core/sorted_ids.h"
 #include "model/bmf.h"
 #include "model/svd.h"
 
@@ -52,26 +53,13 @@ static reel_status check_kind(const struct warm_start *start, const char *path, 
     return REEL_OK;
 }
 
-/* Index among the model's ascending ids, -1 if it does not know the id. */
-static int32_t find_id(const int32_t *ids, int32_t n, int32_t id) {
-    int32_t low = 0, high = n;
-    while (low < high) {
-        int32_t middle = low + (high - low) / 2;
-        if (ids[middle] < id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < n && ids[low] == id ? low : -1;
-}
-
 static reel_status check_ids(reel_context *ctx, const struct warm_start *start, const char *path,
                              const struct fit_input *input, reel_error *err) {
     const struct reel_dataset *dataset = input->dataset;
     const struct reel_model *model = start->model;
     int32_t known = 0;
     for (int32_t m = 0; m < dataset->n_movies; m++)
-        known += find_id(model->movie_ids, model->n_movies, dataset->movie_ids[m]) >= 0;
+        known += sorted_ids_find(model->movie_ids, model->n_movies, dataset->movie_ids[m]) >= 0;
     if (known == 0)
         return error_set(err, REEL_MISMATCH,
                          "%s: the model to start from knows none of the %d movies: it was trained on another dataset",
@@ -140,7 +128,7 @@ void warm_start_fill(const struct warm_start *start, const struct fit_input *inp
     const float *factors = movies ? start->movie_factors : start->user_factors;
     const float *biases = movies ? start->movie_bias : start->user_bias;
     for (int32_t row = 0; row < n; row++) {
-        int64_t at = find_id(known_ids, n_known, ids[row]);
+        int64_t at = sorted_ids_find(known_ids, n_known, ids[row]);
         if (at < 0 || offsets[row + 1] == offsets[row]) continue;
         float *vector = vectors + (int64_t)row * stride;
         for (int f = 0; f < start->k; f++) vector[f] = start->scale * factors[at * start->factor_stride + f];

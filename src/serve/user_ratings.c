@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "core/error.h"
+#include "core/sorted_ids.h"
 
 int user_has_live(const struct service *service, int64_t user_id) {
     return service->store && user_id <= INT32_MAX && store_user_ratings(service->store, (int32_t)user_id, NULL, 0) > 0;
@@ -78,13 +79,6 @@ void user_ratings_free(struct user_ratings *ratings) {
 }
 
 int user_ratings_find(const struct user_ratings *ratings, int32_t movie) {
-    int64_t low = 0, high = ratings->n;
-    while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (ratings->movies[middle] < movie)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < ratings->n && ratings->movies[low] == movie ? ratings->half_stars[low] : 0;
+    int64_t at = sorted_ids_find(ratings->movies, ratings->n, movie);
+    return at < 0 ? 0 : ratings->half_stars[at];
 }
