@@ -148,5 +148,5 @@ reel_status cpu_factor_cg(struct backend *backend, const struct factor_solve_arg
     mem_free(job.scratch);
     if (atomic_load(&job.failed_row) < 0) return REEL_OK;
     return error_set(err, REEL_NUMERIC, "row %d: conjugate gradients met a matrix that is not positive definite",
-                     atomic_load(&job.failed_row));
+                     args->first_row + atomic_load(&job.failed_row));
 }

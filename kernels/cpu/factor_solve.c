@@ -140,7 +140,8 @@ static int solve_row(const struct job *job, int32_t row, int64_t n, float *gram,
     float normal[FACTOR_K_MAX + FACTOR_LANES];
     if (args->noise)
         for (int f = 0; f < solved; f += 4)
-            philox_normals(args->seed, args->stream, (uint64_t)row * 128 + (uint64_t)f / 4, normal + f);
+            philox_normals(args->seed, args->stream, (uint64_t)(args->first_row + row) * 128 + (uint64_t)f / 4,
+                           normal + f);
     memset(x, 0, sizeof(float) * (size_t)stride);
     for (int i = solved - 1; i >= 0; i--) {
         const float *u = gram + (long)i * stride;
@@ -296,7 +297,7 @@ reel_status cpu_factor_solve(struct backend *backend, const struct factor_solve_
         status = error_set(err, REEL_NUMERIC,
                            "row %d: the normal equations are not positive definite in single precision; "
                            "raise the regularization",
-                           atomic_load(&job.failed_row));
+                           args->first_row + atomic_load(&job.failed_row));
 cleanup:
     mem_free(starts);
     mem_free(job.partial);

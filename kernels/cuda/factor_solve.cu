@@ -38,6 +38,7 @@ struct solve_params {
     float alpha, ridge_per_rating;
     const float *prior_precision, *prior_shift; /* (dev) */
     int noise;
+    int32_t first_row;
     uint64_t seed, stream;
     float *row_vectors;
     float *partial; /* tiles of the chunks */
@@ -245,7 +246,7 @@ static __device__ __forceinline__ void solve_row(const struct solve_params &p, i
     if (p.noise)
         for (int f = 4 * (int)threadIdx.x; f < p.solved; f += 4 * (int)blockDim.x) {
             float z[4];
-            philox_normals(p.seed, p.stream, (uint64_t)row * 128 + (uint64_t)f / 4, z);
+            philox_normals(p.seed, p.stream, (uint64_t)(p.first_row + row) * 128 + (uint64_t)f / 4, z);
             for (int l = 0; l < 4 && f + l < p.solved; l++) normal[f + l] = z[l];
         }
     int good = cholesky<TILE>(p, tile, sums, factor, inverse);
@@ -384,6 +385,7 @@ static struct solve_params params_of(const struct factor_solve_args *args, int t
                              .alpha = args->alpha,
                              .ridge_per_rating = args->ridge_per_rating,
                              .noise = args->noise,
+                             .first_row = args->first_row,
                              .seed = args->seed,
                              .stream = args->stream,
                              .row_vectors = args->row_vectors};
@@ -419,5 +421,5 @@ reel_status cuda_factor_solve(struct backend *backend, const struct factor_solve
     return error_set(err, REEL_NUMERIC,
                      "row %d: the normal equations are not positive definite in single precision; "
                      "raise the regularization",
-                     report.failed_row);
+                     args->first_row + report.failed_row);
 }

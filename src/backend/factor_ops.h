@@ -42,6 +42,7 @@ struct factor_solve_args {
     int k, stride; /* stride = factor_stride(k); 1 <= k <= FACTOR_K_MAX */
     int biases;    /* 1: solve for the bias too (d = k + 1); 0: d = k, index k is left alone */
     int32_t n_rows;
+    int32_t first_row;            /* number of row 0, for the noise and errors: > 0 for a part of all rows */
     const int64_t *offsets;       /* (n_rows + 1,) (dev) ratings of row r: offsets[r] .. offsets[r+1]-1 */
     const int32_t *columns;       /* (n,) (dev) column entity of each rating */
     const uint8_t *ratings;       /* (n,) (dev) half stars */
@@ -55,7 +56,7 @@ struct factor_solve_args {
     const float *prior_precision; /* (d, stride) host, symmetric; added to A */
     const float *prior_shift;     /* (d,) host; added to b */
     int noise;                    /* 1: sample */
-    uint64_t seed, stream;        /* Philox key and stream; block index = row * 128 + dimension / 4 */
+    uint64_t seed, stream;        /* Philox key and stream; block index = (first_row + row) * 128 + dimension / 4 */
     int cg_steps;                 /* factor_cg: >= 1 */
     float *row_vectors;           /* (n_rows, stride) (dev) out; an entity without ratings gets its prior's */
 };

@@ -212,6 +212,31 @@ static void same_bits_on_every_path(void) {
     }
 }
 
+/* Rows solved in parts, as several devices do: the bits of all at once. */
+static void parts_of_the_rows_are_rows(void) {
+    const int32_t cuts[] = {0, 1, 6, 6, 9, N_MIXED};
+    struct problem p = problem_new(17, 20, 1, 40, N_MIXED, mixed_lengths);
+    struct factor_solve_args args = problem_args(&p), part = args;
+    part.noise = args.noise = 1;
+    size_t bytes = (size_t)p.n_rows * (size_t)p.stride * sizeof(float);
+    solve(&args, 2, "avx512");
+    float *expected = make(bytes, 1);
+    memcpy(expected, p.out, bytes);
+    memset(p.out, 0, bytes);
+    for (int i = 0; i + 1 < (int)(sizeof cuts / sizeof cuts[0]); i++) {
+        const int64_t at = (int64_t)cuts[i] * p.stride;
+        part.first_row = cuts[i];
+        part.n_rows = cuts[i + 1] - cuts[i];
+        part.offsets = args.offsets + cuts[i];
+        part.row_offsets = args.row_offsets + at;
+        part.row_vectors = args.row_vectors + at;
+        solve(&part, 2, "avx512");
+    }
+    CHECK(memcmp(expected, p.out, bytes) == 0);
+    mem_free(expected);
+    problem_free(&p);
+}
+
 /* Draws have mean A^-1 b and covariance A^-1: with 20,000 equal rows the standard error of a normalised second
  * moment is 1/sqrt(20,000) = 0.007 times a factor of a few. */
 static void samples_have_the_posterior_moments(void) {
@@ -361,6 +386,7 @@ static void conjugate_gradients_refuse(void) {
 int main(void) {
     RUN(matches_double_precision);
     RUN(same_bits_on_every_path);
+    RUN(parts_of_the_rows_are_rows);
     RUN(samples_have_the_posterior_moments);
     RUN(indefinite_is_an_error);
     RUN(conjugate_gradients_end_at_the_solution);
