@@ -37,7 +37,7 @@ typedef enum reel_progress_mode {
 
 typedef struct reel_context_options {
     int threads;                      /* 0 = as many as the process may run on; 1..1024 */
-    const char *device;               /* "auto", "cpu", "cuda", "cuda:N"; NULL = "auto" */
+    const char *device;               /* "auto", "cpu", "cuda", "cuda:N", "cuda:N+M", "cuda:all"; NULL = "auto" */
     reel_progress_mode progress_mode; /* used when `progress` is NULL */
     reel_progress_fn progress;        /* own display, may be NULL */
     reel_log_fn log;                  /* NULL = warnings and errors to stderr */
@@ -55,7 +55,7 @@ REEL_API void reel_context_cancel(reel_context *ctx);
 /* Clears an earlier cancel, so that the context can be used again. */
 REEL_API void reel_context_resume(reel_context *ctx);
 REEL_API int reel_context_threads(const reel_context *ctx);
-/* Name of the backend in use: "cpu" or "cuda". */
+/* Name of the backend in use: "cpu", "cuda", or of several GPUs "cuda:0+1". */
 REEL_API const char *reel_context_backend(const reel_context *ctx);
 
 /* Version "0.1.0", and the commit this library was built from ("unknown" outside a checkout). */

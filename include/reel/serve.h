@@ -21,7 +21,7 @@ typedef struct reel_serve_options {
     const char *clusters;            /* cluster file, or NULL: cluster endpoints answer 404 */
     const char *store;               /* SQLite file, made when missing; NULL = no writes, no jobs */
     const char *models_dir;          /* where jobs write models; NULL = the store's folder */
-    const char *device;              /* of jobs: "auto", "cpu", "cuda:N"; requests are scored on the CPU */
+    const char *device;              /* of jobs: "auto", "cpu", "cuda:N", "cuda:all"; requests are scored on the CPU */
     const char *bind;                /* address, default "127.0.0.1"; ignored with unix_socket */
     int port;                        /* 0 = any free one: reel_server_port tells */
     const char *unix_socket;         /* path, or NULL */
@@ -103,7 +103,7 @@ REEL_API reel_status reel_jobs_cancel(const char *store, int64_t id, reel_error 
 typedef struct reel_jobs_run_options {
     const char *store, *dataset; /* paths */
     const char *models_dir;      /* where models and checkpoints go */
-    const char *device;          /* "auto", "cpu", "cuda:N", or several: "cuda:0,cuda:1" (a job each) */
+    const char *device;          /* "auto", "cpu", "cuda:N", "cuda:all", or several: "cuda:0,cuda:1" (a job each) */
     int threads;                 /* of a job, 0 = all */
     int max_running;             /* jobs at a time on the CPU, default 1 */
     int64_t memory_bytes;        /* for all jobs together, 0 = what is free */

@@ -7,6 +7,7 @@
 #include "backend/registry.h"
 #include "core/error.h"
 #include "core/mem.h"
+#include "kernels/cuda/cuda_links.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/gram_tile.h"
 
@@ -186,8 +187,7 @@ static reel_status probe(struct cuda_backend *cuda, reel_error *err) {
     return status;
 }
 
-/* How many devices there are, or why none can be used. */
-static reel_status count_devices(int *count, reel_error *err) {
+reel_status cuda_device_count(int *count, reel_error *err) {
     int driver = 0, needed = 0;
     *count = 0;
     if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
@@ -211,7 +211,7 @@ static reel_status count_devices(int *count, reel_error *err) {
 reel_status cuda_backend_open(int device, struct thread_pool *pool, struct backend **out, reel_error *err) {
     int count;
     *out = NULL;
-    TRY_RETURN(count_devices(&count, err));
+    TRY_RETURN(cuda_device_count(&count, err));
     if (device >= count)
         return error_set(err, REEL_DEVICE, "there is no cuda:%d: this machine shows %d GPU%s, counted from cuda:0",
                          device, count, count == 1 ? "" : "s");
@@ -240,7 +240,8 @@ void cuda_backend_facts(struct device_facts *facts) {
     memset(facts, 0, sizeof *facts);
     (void)cudaDriverGetVersion(&facts->driver_version);
     (void)cudaRuntimeGetVersion(&facts->runtime_version);
-    if (count_devices(&facts->n_devices, &err) != REEL_OK) {
+    facts->nccl_version = cuda_links_nccl_version();
+    if (cuda_device_count(&facts->n_devices, &err) != REEL_OK) {
         facts->n_devices = 0;
         snprintf(facts->problem, sizeof facts->problem, "%.*s", (int)sizeof facts->problem - 1, err.message);
         return;

@@ -18,6 +18,8 @@ struct cuda_backend {
     size_t scratch_bytes[CUDA_SCRATCH_SLOTS];
 };
 
+/* How many devices there are, or DEVICE with why none can be used. */
+reel_status cuda_device_count(int *count, reel_error *err);
 /* Makes the backend's device current for this thread; DEVICE with the first reason once the context is lost. */
 reel_status cuda_backend_use(struct cuda_backend *backend, reel_error *err);
 /* OK for cudaSuccess; else NO_MEMORY or DEVICE, "cuda:N: WHAT: reason". Remembers errors that kill the context and

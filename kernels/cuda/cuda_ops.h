@@ -16,6 +16,13 @@ reel_status cuda_moments(struct backend *backend, const struct moments_args *arg
 reel_status cuda_gather(struct backend *backend, const struct gather_args *args, reel_error *err);
 reel_status cuda_add_vectors(struct backend *backend, const struct add_vectors_args *args, reel_error *err);
 reel_status cuda_pair_scores(struct backend *backend, const struct pair_scores_args *args, reel_error *err);
+/* residuals for a part of the ratings, as several devices share them: they are cut in CUDA_RESIDUAL_PARTS parts, part p
+ * from rating cuda_residual_begin(n, p) on. sums (n_parts,) host = the sums of squares of parts first .. first +
+ * n_parts - 1; residuals adds those of all parts in order. Waits. */
+enum { CUDA_RESIDUAL_PARTS = 1024 };
+int64_t cuda_residual_begin(int64_t n, int part);
+reel_status cuda_residual_parts(struct backend *backend, const struct residuals_args *args, int first, int n_parts,
+                                double *sums, reel_error *err);
 /* sgd_epoch.cu */
 reel_status cuda_sgd_epoch(struct backend *backend, const struct sgd_epoch_args *args, reel_error *err);
 /* topk_users.cu. There is no score_movies: a single request is too small to be worth the way. */

@@ -5,6 +5,7 @@
 #include "backend/gibbs_ops.h"
 #include "core/error.h"
 #include "core/mem.h"
+#include "core/threads.h"
 #include "kernels/common/normal.h"
 #include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/cuda_ops.h"
@@ -37,7 +38,7 @@ static __device__ __forceinline__ unsigned half_warp_mask(void) {
 
 /* ---- residuals ---- */
 
-enum { PARTS = 1024, HALVES = (int)THREADS / (int)FACTOR_LANES }; /* the ratings are cut in PARTS * HALVES even runs */
+enum { PARTS = CUDA_RESIDUAL_PARTS, HALVES = (int)THREADS / (int)FACTOR_LANES }; /* a run of ratings each half warp */
 
 struct residuals_params {
     int k, stride;
@@ -48,7 +49,8 @@ struct residuals_params {
     float value[FACTOR_VALUES];
     const float *effects, *row_vectors, *column_vectors;
     float *out;
-    double *sums; /* (PARTS,) */
+    int first_part;
+    double *sums; /* of the parts from first_part on */
 };
 
 /* The row that rating i belongs to: the last whose offset is not past it and that is not empty. */
@@ -68,8 +70,8 @@ static __global__ void __launch_bounds__(THREADS) residuals_kernel(const __grid_
     __shared__ double sums[HALVES];
     const int half = (int)threadIdx.x / FACTOR_LANES, lane = (int)threadIdx.x % FACTOR_LANES;
     const unsigned mask = half_warp_mask();
-    const int64_t n = p.offsets[p.n_rows], part = (int64_t)blockIdx.x * HALVES + half;
-    const int64_t whole = n / (PARTS * HALVES), rest = n % (PARTS * HALVES);
+    const int64_t n = p.offsets[p.n_rows], part = (int64_t)(p.first_part + (int)blockIdx.x) * HALVES + half;
+    const int64_t whole = n / (PARTS * HALVES), rest = n % (PARTS * HALVES); /* part_begin of core/threads.h */
     const int64_t begin = part * whole + (part < rest ? part : rest), end = begin + whole + (part < rest);
     int32_t row = begin < end ? row_of(p.offsets, p.n_rows, begin) : 0;
     double sum = 0;
@@ -91,9 +93,14 @@ static __global__ void __launch_bounds__(THREADS) residuals_kernel(const __grid_
     p.sums[blockIdx.x] = sum;
 }
 
-reel_status cuda_residuals(struct backend *backend, const struct residuals_args *args, reel_error *err) {
+int64_t cuda_residual_begin(int64_t n, int part) {
+    return part_begin(n, PARTS * HALVES, part * HALVES);
+}
+
+reel_status cuda_residual_parts(struct backend *backend, const struct residuals_args *args, int first, int n_parts,
+                                double *sums, reel_error *err) {
     struct cuda_backend *cuda = self(backend);
-    double sums[PARTS];
+    const size_t bytes = (size_t)n_parts * sizeof *sums;
     struct residuals_params p = {.k = args->k,
                                  .stride = args->stride,
                                  .n_rows = args->n_rows,
@@ -103,15 +110,22 @@ reel_status cuda_residuals(struct backend *backend, const struct residuals_args 
                                  .effects = args->effects,
                                  .row_vectors = args->row_vectors,
                                  .column_vectors = args->column_vectors,
-                                 .out = args->out};
-    *args->sum_squares = 0;
+                                 .out = args->out,
+                                 .first_part = first};
+    memset(sums, 0, bytes);
     TRY_RETURN(cuda_backend_use(cuda, err));
-    if (args->n_rows == 0) return REEL_OK;
+    if (args->n_rows == 0 || n_parts == 0) return REEL_OK;
     memcpy(p.value, args->value, sizeof p.value);
-    TRY_RETURN(cuda_scratch(cuda, 0, sizeof sums, (void **)&p.sums, err));
-    residuals_kernel<<<PARTS, THREADS, 0, cuda->stream>>>(p);
+    TRY_RETURN(cuda_scratch(cuda, 0, bytes, (void **)&p.sums, err));
+    residuals_kernel<<<(unsigned)n_parts, THREADS, 0, cuda->stream>>>(p);
     TRY_RETURN(cuda_launched(cuda, "residuals_kernel", err));
-    TRY_RETURN(backend->ops->download(backend, sums, p.sums, sizeof sums, err));
+    return backend->ops->download(backend, sums, p.sums, bytes, err);
+}
+
+reel_status cuda_residuals(struct backend *backend, const struct residuals_args *args, reel_error *err) {
+    double sums[PARTS];
+    *args->sum_squares = 0;
+    TRY_RETURN(cuda_residual_parts(backend, args, 0, PARTS, sums, err));
     for (int part = 0; part < PARTS; part++) *args->sum_squares += sums[part];
     return REEL_OK;
 }

@@ -93,6 +93,8 @@ struct backend_ops {
 struct backend {
     const struct backend_ops *ops;
     struct thread_pool *pool; /* the context's; CPU operators run on it */
+    int several;              /* how many devices share the work; 0 = this is one */
+    struct backend *first;    /* of several: the first alone, for work that has no entry here; else NULL */
 };
 
 #ifdef __cplusplus

@@ -10,12 +10,17 @@ extern "C" {
 
 struct thread_pool;
 
-/* Opens "auto", "cpu", "cuda" or "cuda:N". "auto" takes the best that works; *notice (may be NULL) gets a
- * static sentence when it fell back, else NULL. DEVICE when a backend asked for by name does not work,
+enum { REGISTRY_DEVICES_MAX = 16 }; /* that work as one */
+
+/* Opens "auto", "cpu", "cuda", "cuda:N", or several GPUs as one: "cuda:N+M", "cuda:all". "auto" takes the best single
+ * device that works; *notice (may be NULL) gets a static sentence when it is not quite what was asked for, else NULL.
+ * DEVICE when a backend asked for by name does not work,
  * INVALID_ARGUMENT for a name that is none. */
 reel_status registry_open(const char *device, struct thread_pool *pool, struct backend **out, const char **notice,
                           reel_error *err);
 void registry_close(struct backend *backend); /* takes NULL */
+/* INVALID_ARGUMENT, with what there is instead. */
+reel_status registry_no_such_device(const char *device, reel_error *err);
 /* "cpu" or "cpu cuda": compiled in; and the same for those that open here. Static strings. */
 const char *registry_compiled(void);
 const char *registry_usable(void);
@@ -29,6 +34,7 @@ struct device_fact {
 };
 struct device_facts {
     int driver_version, runtime_version; /* 13000 = CUDA 13.0; 0 = none */
+    int nccl_version;                    /* 22809 = 2.28.9; 0 = not found */
     int n_devices;                       /* described below, at most DEVICE_FACTS_MAX */
     char problem[256];                   /* why no device can be used, "" where one can */
     struct device_fact devices[DEVICE_FACTS_MAX];
@@ -39,6 +45,10 @@ void registry_device_facts(struct device_facts *facts);
 reel_status cpu_backend_open(struct thread_pool *pool, struct backend **out, reel_error *err);
 /* The CUDA backend (kernels/cuda/backend_cuda.cu); present only where compiled. */
 reel_status cuda_backend_open(int device, struct thread_pool *pool, struct backend **out, reel_error *err);
+/* Several at once (kernels/cuda/cuda_all.cu): `devices` (n,), n <= REGISTRY_DEVICES_MAX, or with n = 0 all there are;
+ * one alone is opened as itself. *notice may get a static sentence. */
+reel_status cuda_all_open(const int *devices, int n, struct thread_pool *pool, struct backend **out,
+                          const char **notice, reel_error *err);
 void cuda_backend_facts(struct device_facts *facts);
 
 #ifdef __cplusplus

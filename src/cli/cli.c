@@ -83,7 +83,7 @@ int cli_parse(struct cli *cli, const char *usage, const char *about, const char 
     cli->device = "auto";
     cli->progress = "auto";
     const struct cli_option common[] = {
-        {"--device", NULL, CLI_TEXT, &cli->device, "D", "auto, cpu, cuda or cuda:N (default auto)"},
+        {"--device", NULL, CLI_TEXT, &cli->device, "D", "auto, cpu, cuda, cuda:N, cuda:all (default auto)"},
         {"--threads", NULL, CLI_INT, &cli->threads, "N", "worker threads (default: all usable processors)"},
         {"--seed", NULL, CLI_COUNT, &cli->seed, "N", "seed of everything random (default 0)"},
         {"--json", NULL, CLI_FLAG, &cli->json, NULL, "one JSON object on stdout, nothing else"},

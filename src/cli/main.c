@@ -26,7 +26,7 @@ static void print_help(FILE *out) {
     fputs("usage: reel COMMAND [OPTION]... (reel COMMAND --help explains one)\n\n", out);
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(out, "  %-12s %s\n", typed_name(&commands[i], name), commands[i].summary);
-    fputs("\ncommon options: --device auto|cpu|cuda|cuda:N  --threads N  --seed N  --json  --quiet\n"
+    fputs("\ncommon options: --device auto|cpu|cuda|cuda:N|cuda:all  --threads N  --seed N  --json  --quiet\n"
           "                --progress auto|plain|none  --help\n",
           out);
 }

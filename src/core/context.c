@@ -37,7 +37,7 @@ reel_status reel_context_new(const reel_context_options *options, reel_context *
         reel_context_options_default(&ctx->options);
     const char *device = ctx->options.device ? ctx->options.device : "auto";
     if (strlen(device) >= sizeof ctx->device) {
-        status = error_set(err, REEL_INVALID_ARGUMENT, "no such device: %.40s (auto, cpu, cuda or cuda:N)", device);
+        status = registry_no_such_device(device, err);
         goto cleanup;
     }
     memcpy(ctx->device, device, strlen(device) + 1);
@@ -130,6 +130,13 @@ reel_status context_fall_back(reel_context *ctx, const char *work, struct backen
     context_log(ctx, REEL_LOG_WARNING, "the %s backend does not offer %s; working on the CPU", name, work);
     *backend = ctx->cpu;
     return REEL_OK;
+}
+
+void context_first_device(reel_context *ctx, const char *work, struct backend **backend) {
+    if (!(*backend)->first) return;
+    context_log(ctx, REEL_LOG_WARNING, "%s is not shared by several GPUs; the first of %s works alone", work,
+                (*backend)->ops->name);
+    *backend = (*backend)->first;
 }
 
 reel_status context_host_backend(reel_context *ctx, struct backend **out, reel_error *err) {

@@ -33,6 +33,9 @@ reel_status context_backend(reel_context *ctx, struct backend **out, reel_error 
 /* For work ("svd") that *backend has no operators for: under "auto" *backend becomes a CPU backend of this context,
  * with one line of notice; where the device was asked for by name, UNSUPPORTED. */
 reel_status context_fall_back(reel_context *ctx, const char *work, struct backend **backend, reel_error *err);
+/* For work that several devices do not share: *backend becomes the first of them, with one line of notice. Stays where
+ * it is one device. */
+void context_first_device(reel_context *ctx, const char *work, struct backend **backend);
 /* A backend that works on host memory: the context's own where it is one, else a CPU backend beside it, for what is too
  * small to be worth the way to a device. */
 reel_status context_host_backend(reel_context *ctx, struct backend **out, reel_error *err);

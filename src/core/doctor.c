@@ -49,6 +49,8 @@ static json_t *missing_parts(const struct device_facts *devices) {
         add_missing(missing, "CUDA backend: install nvcc and build with -DREEL_CUDA=ON");
     else if (devices->problem[0])
         add_missing(missing, line);
+    if (devices->n_devices > 1 && !devices->nccl_version)
+        add_missing(missing, "NCCL: apt-get install libnccl2 (without it --device cuda:all exchanges by plain copies)");
     if (!REEL_WITH_ZIP) add_missing(missing, "ZIP import: apt-get install libzip-dev, then rebuild");
     if (!REEL_WITH_SERVE)
         add_missing(missing,
@@ -76,18 +78,24 @@ static const char *cuda_version(int version, char *text, size_t size) {
     return version ? text : "none";
 }
 
+/* "2.28.9", or "none". */
+static const char *nccl_version(int version, char *text, size_t size) {
+    snprintf(text, size, "%d.%d.%d", version / 10000, version % 10000 / 100, version % 100);
+    return version ? text : "none";
+}
+
 char *reel_doctor_json(void) {
     struct device_facts devices;
-    char driver[32], runtime[32];
+    char driver[32], runtime[32], nccl[32];
     registry_device_facts(&devices);
-    json_t *facts =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:f,s:o,s:o}", "version", REEL_VERSION, "commit", REEL_BUILD_COMMIT,
-                  "simd", simd_level_name(simd_level()), "devices_compiled", registry_compiled(), "devices_usable",
-                  registry_usable(), "cuda_driver", cuda_version(devices.driver_version, driver, sizeof driver),
-                  "cuda_runtime", cuda_version(devices.runtime_version, runtime, sizeof runtime), "processors",
-                  (int)sysconf(_SC_NPROCESSORS_ONLN), "memory_gib",
-                  (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE) / GIB, "gpus", gpu_list(&devices),
-                  "missing", missing_parts(&devices));
+    json_t *facts = json_pack(
+        "{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:f,s:o,s:o}", "version", REEL_VERSION, "commit", REEL_BUILD_COMMIT,
+        "simd", simd_level_name(simd_level()), "devices_compiled", registry_compiled(), "devices_usable",
+        registry_usable(), "cuda_driver", cuda_version(devices.driver_version, driver, sizeof driver), "cuda_runtime",
+        cuda_version(devices.runtime_version, runtime, sizeof runtime), "nccl",
+        nccl_version(devices.nccl_version, nccl, sizeof nccl), "processors", (int)sysconf(_SC_NPROCESSORS_ONLN),
+        "memory_gib", (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGE_SIZE) / GIB, "gpus",
+        gpu_list(&devices), "missing", missing_parts(&devices));
     char *text = json_text(facts, JSON_COMPACT | JSON_REAL_PRECISION(6));
     json_decref(facts);
     return text;

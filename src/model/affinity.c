@@ -140,6 +140,7 @@ static reel_status make_nystroem(reel_context *ctx, int m, uint64_t seed, struct
         for (int j = 0; j < m; j++)
             gram[i * m + j] = kernel(args, args->x + picks[i] * args->d, args->x + picks[j] * args->d);
     TRY(context_backend(ctx, &backend, err));
+    if (!backend->ops->eigen_symmetric) context_first_device(ctx, "clustering", &backend);
     if (!backend->ops->eigen_symmetric) TRY(context_fall_back(ctx, "clustering", &backend, err));
     TRY(eigen_dense(backend, gram, m, values, vectors, err));
     for (int i = 0; i < m; i++)

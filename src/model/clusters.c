@@ -316,6 +316,7 @@ reel_status reel_cluster(reel_context *ctx, const reel_dataset *dataset, const r
     *out = NULL;
     TRY(check_options(options, err));
     TRY(context_backend(ctx, &run.backend, err));
+    if (!run.backend->ops->affinity_apply) context_first_device(ctx, "clustering", &run.backend);
     if (!run.backend->ops->affinity_apply) TRY(context_fall_back(ctx, "clustering", &run.backend, err));
     run.job.backend = run.backend;
     double start = clock_seconds();

@@ -25,6 +25,11 @@ struct many_job {
     uint8_t *candidates;                /* (n_movies,) what the filter lets through */
 };
 
+/* Each of several devices takes a part of the wave. */
+static int64_t wave_of(const struct backend *device) {
+    return (int64_t)DEVICE_WAVE_USERS * (device->several ? device->several : 1);
+}
+
 static reel_status topk_wave(const struct many_job *job, int64_t first, int64_t n_users, reel_error *err) {
     struct reel_scorer *scorer = job->scorer;
     const struct scorer_bulk *bulk = &scorer->bulk;
@@ -161,7 +166,7 @@ reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, con
                                                     : n_movies,
                            .movies = movies,
                            .scores = scores,
-                           .most = on_device ? DEVICE_WAVE_USERS : WAVE_USERS,
+                           .most = on_device ? wave_of(scorer->device) : WAVE_USERS,
                            .filter = filter ? filter : &none};
     struct loop_room *rooms = NULL;
     if (n < 1 || n_users < 0)

@@ -200,6 +200,7 @@ static reel_status set_up(struct trainer *trainer, reel_error *err) {
     trainer->mean = baseline_mean(ratings);
     trainer->best_rmse = INFINITY;
     TRY_RETURN(context_backend(trainer->ctx, &trainer->backend, err));
+    if (!trainer->backend->ops->sgd_epoch) context_first_device(trainer->ctx, "svd", &trainer->backend);
     if (!trainer->backend->ops->sgd_epoch) TRY_RETURN(context_fall_back(trainer->ctx, "svd", &trainer->backend, err));
     if (trainer->patience && !(trainer->input->test && trainer->input->test->n))
         return error_set(err, REEL_INVALID_ARGUMENT, "early_stopping needs a held-out part (--holdout or --test)");

@@ -225,6 +225,7 @@ reel_status tree_quick_new(reel_context *ctx, struct tree_pass *pass, const stru
     const struct ratings *ratings = pass->rows.ratings;
     int32_t *residuals;
     TRY_RETURN(context_backend(ctx, &backend, err));
+    if (!backend->ops->tree_sums) context_first_device(ctx, "gbdt", &backend);
     if (!backend->ops->tree_sums) TRY_RETURN(context_fall_back(ctx, "gbdt", &backend, err));
     TRY_RETURN(MEM_NEW(&quick, 1, err));
     pass->quick = quick;

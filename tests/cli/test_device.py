@@ -47,7 +47,7 @@ def test_cpu_always_works():
 
 
 @pytest.mark.skipif("cuda" in USABLE, reason="a GPU is here")
-@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:3"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:3", "cuda:all", "cuda:0+1"])
 def test_cuda_without_a_gpu_is_one_clear_line(device):
     done = reel("doctor", "--device", device)
     assert done.returncode == 1
@@ -70,7 +70,17 @@ def test_cuda_with_a_gpu():
     assert done.returncode == 1 and "there is no cuda:1023" in done.stderr
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:99999", "", "c" * 100])
+@pytest.mark.skipif("cuda" not in USABLE, reason="no usable GPU here")
+def test_all_gpus():
+    done = reel("doctor", "--device", "cuda:all")
+    assert done.returncode == 0
+    assert ("cuda:all is cuda:0" in done.stderr) == (len(FACTS["gpus"]) == 1)
+    done = reel("doctor", "--device", f"cuda:0+{len(FACTS['gpus'])}")
+    assert done.returncode == 1 and f"there is no cuda:{len(FACTS['gpus'])}" in done.stderr
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:99999", "", "c" * 100, "cuda:0+0",
+                                    "cuda:0+", "cuda:+1", "cuda:0,1", "cuda:all+1", "cuda:" + "+".join("0123456789" * 2)])
 def test_no_such_device_is_wrong_usage(device):
     done = reel("doctor", "--device", device)
     assert done.returncode == 2
