@@ -8,9 +8,9 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "core/threads.h"
-#include "kernels/common/normal.h"
 #include "kernels/cpu/cpu_factor.h"
 #include "kernels/cpu/factor_kernels.h"
+#include "kernels/cpu/normal_lanes.h"
 
 /* ---- the plain inner loops ---- */
 
@@ -67,6 +67,7 @@ enum { PANEL = 64 }; /* ratings packed at a time: 64 x 80 floats stay in the L1 
 struct job {
     const struct factor_solve_args *args;
     const struct factor_kernels *kernels;
+    normal_lanes_fn normals;
     int solved, dim; /* d, and d + 1 with the target */
     /* work units: ranges of short rows, then chunks of long rows */
     const struct unit *units;
@@ -131,17 +132,27 @@ static void add_prior(const struct job *job, int32_t row, int64_t n, float *gram
     }
 }
 
+/* The noise of a row: at least `solved` values. */
+static void row_normals(const struct job *job, int32_t row, float *out) {
+    uint64_t index[NORMAL_LANES];
+    float blocks[4][NORMAL_LANES];
+    const uint64_t first = (uint64_t)(job->args->first_row + row) * 128;
+    for (int f = 0; f < job->solved; f += 4 * NORMAL_LANES) {
+        for (int l = 0; l < NORMAL_LANES; l++) index[l] = first + (uint64_t)(f / 4 + l);
+        job->normals(job->args->seed, job->args->stream, index, blocks);
+        for (int l = 0; l < NORMAL_LANES; l++)
+            for (int j = 0; j < 4; j++) out[f + 4 * l + j] = blocks[j][l];
+    }
+}
+
 /* Factors gram and writes the row's vector. 0 when the matrix is not positive definite. */
 static int solve_row(const struct job *job, int32_t row, int64_t n, float *gram, float *x) {
     const struct factor_solve_args *args = job->args;
     const int stride = args->stride, solved = job->solved;
     add_prior(job, row, n, gram);
     if (!job->kernels->cholesky(gram, solved, job->dim, stride)) return 0;
-    float normal[FACTOR_K_MAX + FACTOR_LANES];
-    if (args->noise)
-        for (int f = 0; f < solved; f += 4)
-            philox_normals(args->seed, args->stream, (uint64_t)(args->first_row + row) * 128 + (uint64_t)f / 4,
-                           normal + f);
+    float normal[FACTOR_K_MAX + 4 * NORMAL_LANES];
+    if (args->noise) row_normals(job, row, normal);
     memset(x, 0, sizeof(float) * (size_t)stride);
     for (int i = solved - 1; i >= 0; i--) {
         const float *u = gram + (long)i * stride;
@@ -271,7 +282,7 @@ reel_status cpu_factor_solve(struct backend *backend, const struct factor_solve_
     reel_status status = REEL_OK;
     struct unit *units = NULL;
     int64_t *starts = NULL;
-    struct job job = {.args = args, .kernels = factor_kernels_choose()};
+    struct job job = {.args = args, .kernels = factor_kernels_choose(), .normals = normal_lanes_choose()};
     job.solved = args->k + (args->biases ? 1 : 0);
     job.dim = job.solved + 1;
     job.scratch_size = (size_t)args->stride * (size_t)(job.dim + 1 + PANEL);
