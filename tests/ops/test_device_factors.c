@@ -1,76 +1,6 @@
 /* factor_solve and the Gibbs sampler's operators on the GPU against the CPU reference, from the same inputs. */
 #include "backend/gibbs_ops.h"
-#include "ops/device.h"
-
-/* Ratings by row, each row's columns distinct and ascending, and the same by column. */
-struct data {
-    int k, stride, biases;
-    int32_t n_rows, n_columns;
-    int64_t n;
-    int64_t *offsets, *column_offsets;
-    int32_t *columns, *column_rows;
-    uint8_t *ratings;
-    float *residual, *row_vectors, *column_vectors, *row_offsets, *prior, *shift;
-};
-
-static void by_column(struct data *p) {
-    int64_t *next = make(p->n_columns + 1, sizeof *next);
-    for (int64_t i = 0; i < p->n; i++) p->column_offsets[p->columns[i] + 1]++;
-    for (int32_t c = 0; c < p->n_columns; c++) p->column_offsets[c + 1] += p->column_offsets[c];
-    memcpy(next, p->column_offsets, (size_t)(p->n_columns + 1) * sizeof *next);
-    for (int32_t r = 0; r < p->n_rows; r++)
-        for (int64_t i = p->offsets[r]; i < p->offsets[r + 1]; i++) p->column_rows[next[p->columns[i]]++] = r;
-    mem_free(next);
-}
-
-static void fill_vectors(float *out, int32_t n, int stride, int used, uint32_t sub) {
-    for (int32_t r = 0; r < n; r++) fill_normals(out + (int64_t)r * stride, used, sub + (uint32_t)r, 0.3f);
-}
-
-/* Row r has about lengths[r % n_lengths] ratings, at most n_columns. */
-static struct data data_new(int k, int biases, int32_t n_rows, int32_t n_columns, const int64_t *lengths,
-                            int n_lengths) {
-    struct data p = {.k = k, .stride = factor_stride(k), .biases = biases, .n_rows = n_rows, .n_columns = n_columns};
-    p.offsets = make(n_rows + 1, sizeof *p.offsets);
-    p.column_offsets = make(n_columns + 1, sizeof *p.column_offsets);
-    int64_t most = 0;
-    for (int32_t r = 0; r < n_rows; r++) most += lengths[r % n_lengths];
-    p.columns = make(most, sizeof *p.columns);
-    p.column_rows = make(most, sizeof *p.column_rows);
-    p.ratings = make(most, sizeof *p.ratings);
-    p.residual = make(most, sizeof(float));
-    for (int32_t r = 0; r < n_rows; r++) {
-        int64_t left = lengths[r % n_lengths] < n_columns ? lengths[r % n_lengths] : n_columns;
-        for (int32_t c = 0; c < n_columns && left > 0; c++) /* a sample of `left` of the columns still to come */
-            if ((int64_t)(draw(1, (int64_t)r * n_columns + c) % (uint32_t)(n_columns - c)) < left) {
-                p.columns[p.n++] = c;
-                left--;
-            }
-        p.offsets[r + 1] = p.n;
-    }
-    for (int64_t i = 0; i < p.n; i++) p.ratings[i] = (uint8_t)(1 + draw(2, i) % 10);
-    by_column(&p);
-    fill_normals(p.residual, p.n, 3, 0.5f);
-    p.row_vectors = make((int64_t)n_rows * p.stride, sizeof(float));
-    p.row_offsets = make((int64_t)n_rows * p.stride, sizeof(float));
-    p.column_vectors = make((int64_t)n_columns * p.stride, sizeof(float));
-    fill_vectors(p.row_vectors, n_rows, p.stride, k + 1, 1 << 20);
-    fill_vectors(p.row_offsets, n_rows, p.stride, k + biases, 2 << 20);
-    fill_vectors(p.column_vectors, n_columns, p.stride, k + 1, 3 << 20);
-    p.prior = make((int64_t)(k + 1) * p.stride, sizeof(float));
-    p.shift = make(k + 1, sizeof(float));
-    for (int i = 0; i <= k; i++) {
-        for (int j = 0; j <= k; j++) p.prior[i * p.stride + j] = i == j ? 3 : 0.1f / (1 + (float)abs(i - j));
-        p.shift[i] = 0.05f * (float)(i % 5);
-    }
-    return p;
-}
-
-static void data_free(struct data *p) {
-    void *all[] = {p->offsets,     p->column_offsets, p->columns,        p->column_rows, p->ratings, p->residual,
-                   p->row_vectors, p->row_offsets,    p->column_vectors, p->prior,       p->shift};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) mem_free(all[i]);
-}
+#include "ops/factor_data.h"
 
 /* The largest difference, relative to the largest element of the expected. Frees both. */
 static double worst_of(float *expected, float *found, int64_t n) {
@@ -87,34 +17,10 @@ static double worst_of(float *expected, float *found, int64_t n) {
 
 /* ---- factor_solve ---- */
 
-static const int64_t short_lengths[] = {0, 1, 2, 31, 32, 33, 64, 65, 300};
-enum { N_SHORT = (int)(sizeof short_lengths / sizeof short_lengths[0]) };
-
 static float *solve(struct backend *backend, const struct data *p, int noise, int fixed, reel_status *status) {
     struct job_memory job = {.backend = backend};
     reel_error err;
-    struct factor_solve_args args = {.k = p->k,
-                                     .stride = p->stride,
-                                     .biases = p->biases,
-                                     .n_rows = p->n_rows,
-                                     .offsets = PUT(&job, p->offsets, p->n_rows + 1),
-                                     .columns = PUT(&job, p->columns, p->n),
-                                     .ratings = PUT(&job, p->ratings, p->n),
-                                     .residual = fixed ? PUT(&job, p->residual, p->n) : NULL,
-                                     .column_vectors = PUT(&job, p->column_vectors, p->n_columns * p->stride),
-                                     .row_offsets = fixed ? PUT(&job, p->row_offsets, p->n_rows * p->stride) : NULL,
-                                     .alpha = 1.7f,
-                                     .ridge_per_rating = 0.01f,
-                                     .prior_precision = p->prior,
-                                     .prior_shift = p->shift,
-                                     .noise = noise,
-                                     .seed = seed,
-                                     .stream = philox_stream(PHILOX_GIBBS, 3),
-                                     .row_vectors = PUT(&job, p->row_vectors, p->n_rows * p->stride)};
-    for (int v = 0; v < FACTOR_VALUES; v++) {
-        args.value[v] = 0.5f * (float)v - 3;
-        args.weight[v] = 1 + 0.1f * (float)(v % 3);
-    }
+    struct factor_solve_args args = place_solve(&job, p, noise, fixed);
     *status = backend->ops->factor_solve(backend, &args, &err);
     float *out = get(&job, args.row_vectors, p->n_rows * p->stride);
     job_memory_free(&job);
@@ -194,18 +100,7 @@ static void factor_solve_reports_errors(void) {
 static float *residuals(struct backend *backend, const struct data *p, int fixed, double *sum) {
     struct job_memory job = {.backend = backend};
     reel_error err;
-    struct residuals_args args = {.k = p->k,
-                                  .stride = p->stride,
-                                  .n_rows = p->n_rows,
-                                  .offsets = PUT(&job, p->offsets, p->n_rows + 1),
-                                  .columns = PUT(&job, p->columns, p->n),
-                                  .ratings = PUT(&job, p->ratings, p->n),
-                                  .effects = fixed ? PUT(&job, p->residual, p->n) : NULL,
-                                  .row_vectors = PUT(&job, p->row_vectors, p->n_rows * p->stride),
-                                  .column_vectors = PUT(&job, p->column_vectors, p->n_columns * p->stride),
-                                  .out = PUT(&job, p->residual, p->n),
-                                  .sum_squares = sum};
-    for (int v = 0; v < FACTOR_VALUES; v++) args.value[v] = 0.5f * (float)v - 3;
+    struct residuals_args args = place_residuals(&job, p, fixed, sum);
     REQUIRE_OK(backend->ops->residuals(backend, &args, &err), err);
     float *out = get(&job, args.out, p->n);
     double again;
