@@ -1,19 +1,22 @@
-/* set_sweep on the CPU. The columns of one dimension must be drawn one after the other, because each draw moves the
- * rows that later ones see; the rest runs for all rows, or all columns, at once.
+/* set_sweep on the CPU. The columns of one block of dimensions must be drawn one after the other, because each draw
+ * moves the rows that later ones see; the rest runs for all rows, or all columns, at once.
  *
- * Dimensions go in blocks of BLOCK. One pass over the ratings of row r takes the last block's changes out of the
- * residuals and sums up g = sum x x^T and e = sum residual x for this block; with these, what a draw in one dimension
- * does to the sums of the next ones is known without another pass: e_f falls by g_f'f times the change of s_rf'. In
- * dimension f, with a_r = w_r^2 g_ff and m_r the changes of the row's columns so far, column c is drawn around
+ * For a block row r has h_r = w_r^2 sum x x^T and q_r = w_r sum residual x, as the draws so far left it. With P the
+ * precision of column c, which no draw changes, and L L^T = P, z ~ N(0, 1), the draw changes y_c by
  *
- *     (prior + alpha (sum_r w_r e_rf + y_c sum_r a_r - sum_r a_r m_r)) / precision_c, precision_c = prior + alpha sum_r
- * a_r:
+ *     P^-1 (prior precision * mean + alpha sum_r h_r y_c) + L^-T z - y_c  +  alpha P^-1 sum_r q_r      ("shift",
+ * "gain")
  *
- * only sum_r a_r m_r waits for the columns before. All sums run in orders that no thread count changes. */
+ * and q_r by -h_r times that. Only sum_r q_r waits for the columns before: one addition a rating, and a product of
+ * h_r with a vector after it. Meanwhile other threads make h, shift and gain of the next block. Where the bias is a
+ * block of its own all h are 1. All sums run in orders that no thread count changes. */
 #include <math.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "backend/gibbs_ops.h"
+#include "core/doctor.h"
 #include "core/error.h"
 #include "core/mem.h"
 #include "core/threads.h"
@@ -21,29 +24,27 @@
 #include "kernels/cpu/cpu_factor.h"
 #include "kernels/cpu/set_kernels.h"
 
-enum { ROWS_PER_TASK = 16, COLUMNS_PER_TASK = 16, BLOCK = SET_BLOCK, SUMS = 8 };
+enum { ROWS_PER_TASK = 16, BLOCK = SET_BLOCK, SUMS = 8 };
 
-struct row_sums {
-    float g[BLOCK][BLOCK], e[BLOCK], a[BLOCK]; /* a_f = w_r^2 g_ff */
-    float change[BLOCK];                       /* of s_r */
-};
-
-struct row_state {
-    float moved, a; /* m_r and a_r of the dimension at work */
+/* What is made of a block before its draws. */
+struct block {
+    int first, width, bias; /* dimensions first .. first + width - 1; bias: it is the bias alone */
+    const float *x;         /* (n_columns, BLOCK) coefficients */
+    float *h;               /* (n_rows, BLOCK, BLOCK) */
+    float *gain;            /* (n_columns, BLOCK, BLOCK) */
+    float *shift;           /* (n_columns, BLOCK); the draws turn it into the change of y */
 };
 
 struct sweep_job {
     const struct set_sweep_args *args;
-    set_take_changes_fn take_changes;
-    set_sum_row_fn sum_row;
-    int f;                    /* dimension at work; between blocks the last one drawn */
-    const float *last, *next; /* (n_columns, BLOCK) coefficients of the last block and of this one, NULL at the ends */
-    float *precision;         /* (n_columns, BLOCK) sum_r a_r */
-    float *base;              /* (n_columns,) the draw but for sum_r a_r m_r */
-    float *pull;              /* (n_columns,) alpha / precision */
-    struct row_sums *sums;    /* (n_rows,) */
-    struct row_state *states; /* (n_rows,) */
-    float *error;             /* (n_rows,) w_r e_rf */
+    const struct set_kernels *kernels;
+    int d, n_blocks;
+    struct block blocks[(FACTOR_K_MAX + 1 + BLOCK - 1) / BLOCK];
+    const struct block *done, *next; /* rows_task: taken out of the residuals, summed up; or NULL */
+    struct block *drawn, *prepared;  /* step_task: or NULL */
+    atomic_llong rows_ready;         /* tasks of rows of `prepared` that are finished */
+    float *q;                        /* (n_rows, BLOCK) */
+    float *x;                        /* (n_blocks, n_columns, BLOCK) */
 };
 
 static int64_t tasks_of(int64_t n, int64_t per_task) {
@@ -54,10 +55,6 @@ static int64_t task_end(int64_t n, int64_t per_task, int64_t task) {
     return (task + 1) * per_task < n ? (task + 1) * per_task : n;
 }
 
-static float add_up(const float sums[SUMS]) {
-    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
-}
-
 static float row_weight(const struct set_sweep_args *args, int64_t row) {
     int64_t n = args->offsets[row + 1] - args->offsets[row];
     return n ? 1 / sqrtf((float)n) : 0;
@@ -65,197 +62,248 @@ static float row_weight(const struct set_sweep_args *args, int64_t row) {
 
 /* ---- rows: once a block ---- */
 
-/* The plain loops; set_sweep_avx2.c has the same sums eight at a time. */
-void set_take_changes_generic(const float *x, const float *change, const int32_t *columns, int64_t n, float *residual) {
-    for (int64_t i = 0; i < n; i++) {
-        float products[SET_BLOCK];
-        for (int l = 0; l < SET_BLOCK; l++) products[l] = change[l] * x[(int64_t)columns[i] * SET_BLOCK + l];
-        residual[i] -= add_up(products);
-    }
+/* Where the coefficients are all 1. */
+static float sum_residuals(const float *residual, int64_t n) {
+    float sums[SUMS] = {0};
+    int64_t i = 0;
+    for (; i + SUMS <= n; i += SUMS)
+        for (int l = 0; l < SUMS; l++) sums[l] += residual[i + l];
+    for (int l = 0; i < n; i++, l++) sums[l] += residual[i];
+    return ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
 }
 
-void set_sum_row_generic(const float *x, const float *residual, const int32_t *columns, int64_t n, float *g, float *e) {
-    memset(g, 0, sizeof(float) * SET_BLOCK * SET_BLOCK);
-    memset(e, 0, sizeof(float) * SET_BLOCK);
-    for (int64_t i = 0; i < n; i++) {
-        const float *own = x + (int64_t)columns[i] * SET_BLOCK;
-        for (int l = 0; l < SET_BLOCK; l++) {
-            e[l] = fmaf(residual[i], own[l], e[l]);
-            for (int j = 0; j < SET_BLOCK; j++) g[l * SET_BLOCK + j] = fmaf(own[l], own[j], g[l * SET_BLOCK + j]);
-        }
+/* Takes the last block's draws out of a row's residuals, and adds them to its s. */
+static void take_block(const struct sweep_job *job, const struct block *block, int64_t row, float weight) {
+    const struct set_sweep_args *args = job->args;
+    const int64_t begin = args->offsets[row], n = args->offsets[row + 1] - begin;
+    float change[BLOCK];
+    job->kernels->sum_vectors(block->shift, args->columns + begin, n, change);
+    for (int l = 0; l < BLOCK; l++) change[l] *= weight;
+    for (int l = 0; l < block->width; l++) args->row_sums[row * args->stride + block->first + l] += change[l];
+    if (!block->bias) {
+        job->kernels->take_changes(block->x, change, args->columns + begin, n, args->residual + begin);
+        return;
     }
+    for (int64_t i = begin; i < begin + n; i++) args->residual[i] -= change[0];
 }
 
-static void block_task(void *arg, int64_t task, int worker) {
+static void rows_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct sweep_job *job = arg;
     const struct set_sweep_args *args = job->args;
     const int64_t end = task_end(args->n_rows, ROWS_PER_TASK, task);
     for (int64_t row = task * ROWS_PER_TASK; row < end; row++) {
         const int64_t begin = args->offsets[row], n = args->offsets[row + 1] - begin;
-        const float weight = row_weight(args, row);
-        struct row_sums *sums = &job->sums[row];
-        if (job->last) {
-            float *all = args->row_sums + row * args->stride;
-            sums->change[job->f % BLOCK] = weight * job->states[row].moved;
-            job->take_changes(job->last, sums->change, args->columns + begin, n, args->residual + begin);
-            for (int f = job->f - job->f % BLOCK; f <= job->f; f++) all[f] += sums->change[f % BLOCK];
-        }
+        const float weight = row_weight(args, row), *residual = args->residual + begin;
+        if (job->done) take_block(job, job->done, row, weight);
         if (!job->next) continue;
-        job->sum_row(job->next, args->residual + begin, args->columns + begin, n, sums->g[0], sums->e);
-        memset(sums->change, 0, sizeof sums->change);
-        for (int l = 0; l < BLOCK; l++) sums->a[l] = weight * weight * sums->g[l][l];
+        if (job->next->bias)
+            job->q[row] = weight * sum_residuals(residual, n);
+        else
+            job->kernels->products(job->next->x, residual, args->columns + begin, n, weight, job->q + row * BLOCK);
     }
 }
 
-/* sum_r a_r of a block's dimensions. */
-static void precision_task(void *arg, int64_t task, int worker) {
-    (void)worker;
-    const struct sweep_job *job = arg;
-    const struct set_sweep_args *args = job->args;
-    const int64_t end = task_end(args->n_columns, COLUMNS_PER_TASK, task);
-    for (int64_t c = task * COLUMNS_PER_TASK; c < end; c++) {
-        float sums[BLOCK] = {0};
-        for (int64_t i = args->column_offsets[c]; i < args->column_offsets[c + 1]; i++) {
-            const float *a = job->sums[args->column_rows[i]].a;
-            for (int l = 0; l < BLOCK; l++) sums[l] += a[l];
-        }
-        memcpy(job->precision + c * BLOCK, sums, sizeof sums);
-    }
-}
+/* ---- a block before its draws ---- */
 
-/* ---- one dimension ---- */
-
-/* The row's sums as the block's earlier dimensions left them. */
-static void states_task(void *arg, int64_t task, int worker) {
-    (void)worker;
-    const struct sweep_job *job = arg;
+static void prepare_rows(const struct sweep_job *job, int64_t task) {
     const struct set_sweep_args *args = job->args;
-    const int l = job->f % BLOCK;
     const int64_t end = task_end(args->n_rows, ROWS_PER_TASK, task);
     for (int64_t row = task * ROWS_PER_TASK; row < end; row++) {
-        struct row_sums *sums = &job->sums[row];
-        float weight = row_weight(args, row), e = sums->e[l];
-        if (l > 0) sums->change[l - 1] = weight * job->states[row].moved;
-        for (int before = 0; before < l; before++) e -= sums->change[before] * sums->g[before][l];
-        job->states[row] = (struct row_state){0, sums->a[l]};
-        job->error[row] = weight * e;
+        const int64_t begin = args->offsets[row], n = args->offsets[row + 1] - begin;
+        const float weight = row_weight(args, row);
+        job->kernels->gram(job->prepared->x, args->columns + begin, n, weight * weight,
+                           job->prepared->h + row * SET_MATRIX);
     }
 }
 
-/* What of each draw does not wait for the columns before it. */
-static void columns_task(void *arg, int64_t task, int worker) {
-    (void)worker;
-    struct sweep_job *job = arg;
+/* Noise, features and prior of `n` columns; what is past the end is left 0 or harmless. */
+static void fill_columns(const struct set_sweep_args *args, const struct block *block, int64_t c, int64_t n,
+                         struct set_columns *out) {
+    memset(out, 0, sizeof *out);
+    out->alpha = args->alpha;
+    for (int l = 0; l < BLOCK; l++) {
+        const int f = block->first + l;
+        out->prior_precision[l] = l < block->width ? args->prior_precision[f] : 1;
+        if (l >= block->width) continue;
+        out->prior_mean[l] = args->prior_mean[f];
+        for (int64_t i = 0; i < n; i++) out->y[l][i] = args->features[(c + i) * args->stride + f];
+        for (int64_t i = 0; i < n; i += 4)
+            philox_normals(args->seed, args->stream, ((uint64_t)f << 32) | (uint64_t)(c + i) / 4, out->noise[l] + i);
+    }
+}
+
+static void prepare_columns(const struct sweep_job *job, int64_t task) {
     const struct set_sweep_args *args = job->args;
-    const int f = job->f;
-    const int64_t end = task_end(args->n_columns, COLUMNS_PER_TASK, task);
-    float normals[4] = {0};
-    for (int64_t c = task * COLUMNS_PER_TASK; c < end; c++) {
-        const int32_t *rows = args->column_rows + args->column_offsets[c];
-        const int64_t n = args->column_offsets[c + 1] - args->column_offsets[c];
-        float sums[SUMS] = {0};
-        int64_t i = 0;
-        for (; i + SUMS <= n; i += SUMS)
-            for (int l = 0; l < SUMS; l++) sums[l] += job->error[rows[i + l]];
-        for (int l = 0; i < n; i++, l++) sums[l] += job->error[rows[i]];
-        if (c % 4 == 0) philox_normals(args->seed, args->stream, ((uint64_t)f << 32) | (uint64_t)c / 4, normals);
-        float a = job->precision[c * BLOCK + f % BLOCK], y = args->features[c * args->stride + f];
-        float precision = args->prior_precision[f] + args->alpha * a;
-        float mean =
-            (args->prior_precision[f] * args->prior_mean[f] + args->alpha * (add_up(sums) + a * y)) / precision;
-        job->base[c] = mean + normals[c % 4] / sqrtf(precision);
-        job->pull[c] = args->alpha / precision;
+    const struct block *block = job->prepared;
+    const int64_t c = task * SET_LANES, n = task_end(args->n_columns, SET_LANES, task) - c;
+    struct set_columns columns;
+    fill_columns(args, block, c, n, &columns);
+    for (int64_t i = 0; i < n; i++) {
+        const int32_t *rows = args->column_rows + args->column_offsets[c + i];
+        float sum[SET_MATRIX];
+        job->kernels->sum_matrices(block->h, rows, args->column_offsets[c + i + 1] - args->column_offsets[c + i], sum);
+        for (int l = 0; l < BLOCK; l++)
+            for (int j = 0; j <= l; j++) columns.sum[l][j][i] = sum[l * BLOCK + j];
+    }
+    job->kernels->solve_columns(&columns);
+    for (int64_t i = 0; i < n; i++) {
+        float *gain = block->gain + (c + i) * SET_MATRIX, *shift = block->shift + (c + i) * BLOCK;
+        for (int l = 0; l < BLOCK; l++) {
+            shift[l] = columns.shift[l][i];
+            for (int j = 0; j <= l; j++) gain[l * BLOCK + j] = gain[j * BLOCK + l] = columns.gain[l][j][i];
+        }
     }
 }
 
-static float sum_moved(const struct row_state *states, const int32_t *rows, int64_t n) {
+/* The bias alone: a column's precision is prior + alpha times the number of its rows. */
+static void prepare_biases(const struct sweep_job *job, int64_t task) {
+    const struct set_sweep_args *args = job->args;
+    const struct block *block = job->prepared;
+    const int f = block->first;
+    const float prior = args->prior_precision[f];
+    const int64_t end = task_end(args->n_columns, SET_LANES, task);
+    float normals[4] = {0};
+    for (int64_t c = task * SET_LANES; c < end; c++) {
+        if (c % 4 == 0) philox_normals(args->seed, args->stream, ((uint64_t)f << 32) | (uint64_t)c / 4, normals);
+        const float n = (float)(args->column_offsets[c + 1] - args->column_offsets[c]);
+        const float precision = prior + args->alpha * n, y = args->features[c * args->stride + f];
+        float *shift = block->shift + c * BLOCK;
+        memset(shift, 0, sizeof *shift * BLOCK);
+        shift[0] =
+            (prior * args->prior_mean[f] + args->alpha * n * y) / precision + normals[c % 4] / sqrtf(precision) - y;
+        block->gain[c * SET_MATRIX] = args->alpha / precision;
+    }
+}
+
+/* ---- the draws ---- */
+
+static float draw_bias(float *q, const int32_t *rows, int64_t n, float gain, float shift) {
     float sums[SUMS] = {0};
     int64_t i = 0;
     for (; i + SUMS <= n; i += SUMS)
-        for (int l = 0; l < SUMS; l++) sums[l] += states[rows[i + l]].a * states[rows[i + l]].moved;
-    for (int l = 0; i < n; i++, l++) sums[l] += states[rows[i]].a * states[rows[i]].moved;
-    return add_up(sums);
-}
-
-static void move_rows(struct row_state *states, const int32_t *rows, int64_t n, float change) {
-    int64_t i = 0;
-    for (; i + SUMS <= n; i += SUMS)
-        for (int l = 0; l < SUMS; l++) states[rows[i + l]].moved += change;
-    for (; i < n; i++) states[rows[i]].moved += change;
+        for (int l = 0; l < SUMS; l++) sums[l] += q[rows[i + l]];
+    for (int l = 0; i < n; i++, l++) sums[l] += q[rows[i]];
+    const float sum = ((sums[0] + sums[4]) + (sums[2] + sums[6])) + ((sums[1] + sums[5]) + (sums[3] + sums[7]));
+    const float change = shift + gain * sum;
+    for (i = 0; i < n; i++) q[rows[i]] -= change;
+    return change;
 }
 
 /* The columns one after the other: each draw sees the rows as the earlier draws left them. */
-static void draw_columns(struct sweep_job *job) {
+static void draw_block(struct sweep_job *job) {
     const struct set_sweep_args *args = job->args;
-    struct row_state *states = job->states;
-    for (int32_t c = 0; c < args->n_columns; c++) {
+    const struct block *block = job->drawn;
+    for (int64_t c = 0; c < args->n_columns; c++) {
         const int32_t *rows = args->column_rows + args->column_offsets[c];
         const int64_t n = args->column_offsets[c + 1] - args->column_offsets[c];
-        float *y = args->features + (int64_t)c * args->stride + job->f;
-        float drawn = job->base[c] - job->pull[c] * sum_moved(states, rows, n), change = drawn - *y;
-        *y = drawn;
-        move_rows(states, rows, n, change);
+        float *change = block->shift + c * BLOCK, *y = args->features + c * args->stride + block->first;
+        const float *gain = block->gain + c * SET_MATRIX;
+        if (block->bias)
+            *change = draw_bias(job->q, rows, n, *gain, *change);
+        else
+            job->kernels->draw_column(job->q, block->h, rows, n, gain, change);
+        for (int l = 0; l < block->width; l++) y[l] += change[l];
     }
 }
 
-/* Coefficients (n_columns, BLOCK) of the block from dimension `first`: 1 for the bias, 0 past it. */
-static void copy_coefficients(const struct set_sweep_args *args, int first, float *out) {
-    for (int64_t c = 0; c < args->n_columns; c++)
-        for (int l = 0; l < BLOCK; l++) {
-            int f = first + l;
-            float bias = f == args->k && args->biases ? 1 : 0;
-            out[c * BLOCK + l] = f < args->k ? args->column_vectors[c * args->stride + f] : bias;
-        }
+/* Task 0 draws one block; the others prepare another, rows first. Tasks start in order, so that whoever waits for the
+ * rows waits for threads that are at work. */
+static void step_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    struct sweep_job *job = arg;
+    const int64_t n_rows = tasks_of(job->args->n_rows, ROWS_PER_TASK);
+    if (task == 0) {
+        if (job->drawn) draw_block(job);
+    } else if (task <= n_rows) {
+        if (!job->prepared->bias) prepare_rows(job, task - 1);
+        atomic_fetch_add_explicit(&job->rows_ready, 1, memory_order_release);
+    } else {
+        while (atomic_load_explicit(&job->rows_ready, memory_order_acquire) < n_rows) sched_yield();
+        (job->prepared->bias ? prepare_biases : prepare_columns)(job, task - 1 - n_rows);
+    }
 }
 
-static void draw_dimension(struct sweep_job *job, struct thread_pool *pool) {
-    thread_pool_run(pool, tasks_of(job->args->n_rows, ROWS_PER_TASK), states_task, job);
-    thread_pool_run(pool, tasks_of(job->args->n_columns, COLUMNS_PER_TASK), columns_task, job);
-    draw_columns(job);
+static void step(struct sweep_job *job, struct thread_pool *pool, struct block *drawn, struct block *prepared) {
+    const struct set_sweep_args *args = job->args;
+    int64_t n_tasks = 1;
+    if (prepared) n_tasks += tasks_of(args->n_rows, ROWS_PER_TASK) + tasks_of(args->n_columns, SET_LANES);
+    job->drawn = drawn;
+    job->prepared = prepared;
+    atomic_init(&job->rows_ready, 0);
+    thread_pool_run(pool, n_tasks, step_task, job);
+}
+
+/* Coefficients of all blocks, densely: 1 for the bias, 0 past it. */
+static void copy_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct sweep_job *job = arg;
+    const struct set_sweep_args *args = job->args;
+    const int64_t end = task_end(args->n_columns, SET_LANES, task);
+    for (int b = 0; b < job->n_blocks; b++)
+        for (int64_t c = task * SET_LANES; c < end; c++)
+            for (int l = 0; l < BLOCK; l++) {
+                const int f = b * BLOCK + l;
+                const float bias = f == args->k && args->biases ? 1 : 0;
+                job->x[((int64_t)b * args->n_columns + c) * BLOCK + l] =
+                    f < args->k ? args->column_vectors[c * args->stride + f] : bias;
+            }
+}
+
+static const struct set_kernels *choose_kernels(void) {
+#if defined(__x86_64__)
+    enum simd_level level = simd_level();
+    if (level == SIMD_AVX512) return &set_kernels_avx512;
+    if (level == SIMD_AVX2) return &set_kernels_avx2;
+#endif
+    return &set_kernels_generic;
+}
+
+/* Two blocks are at work at a time: one is drawn, one prepared. */
+static reel_status allocate(struct sweep_job *job, reel_error *err) {
+    const size_t n_rows = (size_t)job->args->n_rows, n_columns = (size_t)job->args->n_columns;
+    TRY_RETURN(MEM_RAW(&job->q, n_rows * BLOCK, err));
+    TRY_RETURN(MEM_RAW(&job->x, n_columns * BLOCK * (size_t)job->n_blocks, err));
+    for (int b = 0; b < job->n_blocks; b++) {
+        struct block *block = &job->blocks[b];
+        block->first = b * BLOCK;
+        block->width = job->d - block->first < BLOCK ? job->d - block->first : BLOCK;
+        block->bias = block->first == job->args->k;
+        block->x = job->x + (size_t)b * n_columns * BLOCK;
+        if (b >= 2) {
+            block->h = job->blocks[b - 2].h;
+            block->gain = job->blocks[b - 2].gain;
+            block->shift = job->blocks[b - 2].shift;
+            continue;
+        }
+        TRY_RETURN(MEM_RAW(&block->h, n_rows * SET_MATRIX, err));
+        TRY_RETURN(MEM_RAW(&block->gain, n_columns * SET_MATRIX, err));
+        TRY_RETURN(MEM_RAW(&block->shift, n_columns * BLOCK, err));
+    }
+    return REEL_OK;
 }
 
 reel_status cpu_set_sweep(struct backend *backend, const struct set_sweep_args *args, reel_error *err) {
     reel_status status = REEL_OK;
-    struct sweep_job job = {.args = args, .take_changes = set_take_changes_generic, .sum_row = set_sum_row_generic};
-#if defined(__x86_64__)
-    if (simd_level() != SIMD_GENERIC) {
-        job.take_changes = set_take_changes_avx2;
-        job.sum_row = set_sum_row_avx2;
-    }
-#endif
-    float *x[2] = {NULL, NULL};
-    const int d = args->k + (args->biases ? 1 : 0);
+    struct sweep_job job = {.args = args, .kernels = choose_kernels(), .d = args->k + (args->biases ? 1 : 0)};
     const int64_t row_tasks = tasks_of(args->n_rows, ROWS_PER_TASK);
-    const size_t n_rows = (size_t)args->n_rows, n_columns = (size_t)args->n_columns;
-    TRY(MEM_RAW(&x[0], n_columns * BLOCK, err));
-    TRY(MEM_RAW(&x[1], n_columns * BLOCK, err));
-    TRY(MEM_RAW(&job.precision, n_columns * BLOCK, err));
-    TRY(MEM_RAW(&job.base, n_columns, err));
-    TRY(MEM_RAW(&job.pull, n_columns, err));
-    TRY(MEM_RAW(&job.sums, n_rows, err));
-    TRY(MEM_RAW(&job.states, n_rows, err));
-    TRY(MEM_RAW(&job.error, n_rows, err));
-    for (int first = 0; first < d; first += BLOCK) {
-        float *coefficients = x[first / BLOCK % 2];
-        copy_coefficients(args, first, coefficients);
-        job.next = coefficients;
-        thread_pool_run(backend->pool, row_tasks, block_task, &job);
-        thread_pool_run(backend->pool, tasks_of(args->n_columns, COLUMNS_PER_TASK), precision_task, &job);
-        for (job.f = first; job.f < d && job.f < first + BLOCK; job.f++) draw_dimension(&job, backend->pool);
-        job.f--;
-        job.last = coefficients;
+    job.n_blocks = (job.d + BLOCK - 1) / BLOCK;
+    TRY(allocate(&job, err));
+    thread_pool_run(backend->pool, tasks_of(args->n_columns, SET_LANES), copy_task, &job);
+    step(&job, backend->pool, NULL, &job.blocks[0]);
+    for (int b = 0; b <= job.n_blocks; b++) {
+        job.done = b > 0 ? &job.blocks[b - 1] : NULL;
+        job.next = b < job.n_blocks ? &job.blocks[b] : NULL;
+        thread_pool_run(backend->pool, row_tasks, rows_task, &job);
+        if (job.next) step(&job, backend->pool, &job.blocks[b], b + 1 < job.n_blocks ? &job.blocks[b + 1] : NULL);
     }
-    job.next = NULL;
-    thread_pool_run(backend->pool, row_tasks, block_task, &job);
 cleanup:
-    mem_free(job.error);
-    mem_free(job.states);
-    mem_free(job.sums);
-    mem_free(job.pull);
-    mem_free(job.base);
-    mem_free(job.precision);
-    mem_free(x[1]);
-    mem_free(x[0]);
+    for (int b = 0; b < 2; b++) {
+        mem_free(job.blocks[b].shift);
+        mem_free(job.blocks[b].gain);
+        mem_free(job.blocks[b].h);
+    }
+    mem_free(job.x);
+    mem_free(job.q);
     return status;
 }

@@ -22,14 +22,18 @@ struct residuals_args {
 
 /* `set_sweep`: one Gibbs sweep over the feature vectors y_c of "the set of columns that a row rated", whose
  * weighted sum s_r = w_r sum_c y_c, w_r = 1/sqrt(n_r), is a part of row r's vector (the implicit term of SVD++,
- * Koren 2008; with rows and columns swapped the "flipped" set of Rendle, Zhang and Koren 2019). One dimension at
- * a time, one column after the other, as in libFM's relation blocks (Rendle 2013): with the coefficient x_cf of
- * dimension f (1 for the bias), a_r = sum_c x_cf^2 and e_r = sum_c residual x_cf,
+ * Koren 2008; with rows and columns swapped the "flipped" set of Rendle, Zhang and Koren 2019). On sums a row, as in
+ * libFM's relation blocks (Rendle 2013): nothing is expanded. Dimensions (k, and the bias where there is one) go in
+ * blocks of SET_SWEEP_BLOCK from the first on, columns of a block one after the other, and the block's dimensions of
+ * one column are drawn together (blocking: Roberts and Sahu, JRSS B 59, 1997): with the coefficients x_c of the
+ * block's dimensions (1 for the bias), G_r = sum_c x_c x_c^T and e_r = sum_c residual x_c,
  *
- *     precision = prior + alpha sum_r w_r^2 a_r        over the rows r that rated column c
- *     y_cf ~ N((prior mean + alpha sum_r w_r (e_r + w_r a_r y_cf)) / precision, 1 / precision)
+ *     P = prior precision + alpha sum_r w_r^2 G_r        over the rows r that rated column c
+ *     y_c = P^-1 (prior precision * prior mean + alpha sum_r w_r (e_r + w_r G_r y_c)) + L^-T z,   L L^T = P
  *
- * and e_r, s_r and the residuals follow each change. Cost O(n k); nothing is expanded. */
+ * with L lower triangular and z ~ N(0, 1); e_r, s_r and the residuals follow each change. O(n k) times the block. */
+enum { SET_SWEEP_BLOCK = 8 };
+
 struct set_sweep_args {
     int k, stride, biases;
     int32_t n_rows, n_columns;
