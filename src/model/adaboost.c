@@ -11,6 +11,8 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "model/row_forest.h"
+#include "model/row_score.h"
+#include "model/weighted_draw.h"
 
 static const struct param_spec adaboost_params[] = {
     {"n_estimators", PARAM_INT, "50", 1, 1000, NULL, "trees at most; a tree without errors ends it"},
@@ -19,7 +21,7 @@ static const struct param_spec adaboost_params[] = {
     ROW_TREE_PARAMS("3"),
     FEATURE_PARAMS,
 };
-enum { RATINGS_A_TASK = 1 << 14, TREES_MAX = 1000 };
+enum { RATINGS_A_TASK = 1 << 14, USERS_A_TASK = 256, TREES_MAX = 1000 };
 enum adaboost_loss { LOSS_LINEAR, LOSS_SQUARE, LOSS_EXPONENTIAL };
 
 struct boost {
@@ -28,12 +30,13 @@ struct boost {
     struct row_forest forest;
     double learning_rate;
     enum adaboost_loss loss;
-    double *weights;   /* (n_ratings,), sum 1 */
-    float *errors;     /* (n_ratings,) of the latest tree: stars, then losses 0..1 */
-    uint16_t *copies;  /* (n_ratings,) */
-    double *task_sums; /* (tasks,) */
-    const struct row_tree *tree;
-    double largest, beta;
+    double *weights;          /* (n_ratings,) */
+    double total;             /* their sum */
+    float *errors;            /* (n_ratings,) of the latest tree: stars, then losses 0..1 */
+    uint16_t *copies;         /* (n_ratings,) */
+    double *task_sums;        /* (tasks,) of ratings or users */
+    struct row_scorer scorer; /* of the latest tree */
+    double largest, log_beta;
     double tree_weights[TREES_MAX];
 };
 
@@ -46,30 +49,8 @@ static int64_t task_end(const struct boost *boost, int64_t task) {
     return end < n ? end : n;
 }
 
-/* ---- sampling ---- */
-
-/* The i-th gap between the order statistics of uniform numbers, up to a factor. */
-static double gap(const struct boost *boost, int tree, int64_t i, struct philox4 *words) {
-    if (i % 4 == 0)
-        *words = philox_block(boost->input->seed, philox_stream(PHILOX_BOOTSTRAP, (uint32_t)tree), (uint64_t)i / 4);
-    return -log(philox_uniform(words->v[i % 4]));
-}
-
-/* Draws n of n ratings by weight, with replacement: n sorted uniform numbers (sums of exponential gaps; Devroye,
- * "Non-Uniform Random Variate Generation", 1986, V.3) run along the sums of weights. */
-static void draw_copies(struct boost *boost, int tree) {
-    int64_t n = boost->input->ratings->n_ratings;
-    struct philox4 words = {{0}};
-    double sum = 0, place = 0, below = 0, total = 0;
-    memset(boost->copies, 0, (size_t)n * sizeof *boost->copies);
-    for (int64_t i = 0; i <= n; i++) sum += gap(boost, tree, i, &words);
-    for (int64_t i = 0; i < n; i++) total += boost->weights[i];
-    below = boost->weights[0];
-    for (int64_t i = 0, at = 0; i < n; i++) {
-        place += gap(boost, tree, i, &words);
-        while (at < n - 1 && below <= place / sum * total) below += boost->weights[++at];
-        if (boost->copies[at] < UINT16_MAX) boost->copies[at]++;
-    }
+static int64_t n_user_tasks(const struct boost *boost) {
+    return ((int64_t)boost->input->ratings->n_users + USERS_A_TASK - 1) / USERS_A_TASK;
 }
 
 /* ---- errors and weights ---- */
@@ -77,11 +58,16 @@ static void draw_copies(struct boost *boost, int tree) {
 static void measure_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct boost *boost = arg;
+    const struct ratings *ratings = boost->input->ratings;
+    int64_t end = (task + 1) * USERS_A_TASK;
     double largest = 0;
-    for (int64_t i = task * RATINGS_A_TASK; i < task_end(boost, task); i++) {
-        float stars = 0.5f * (float)boost->input->ratings->user_ratings[i];
-        boost->errors[i] = fabsf(row_tree_score(&boost->forest.data, boost->tree, i) - stars);
-        if (boost->weights[i] > 0 && (double)boost->errors[i] > largest) largest = (double)boost->errors[i];
+    for (int32_t user = (int32_t)(task * USERS_A_TASK); user < (end < ratings->n_users ? end : ratings->n_users);
+         user++) {
+        row_scorer_user(&boost->scorer, user, boost->errors + ratings->user_offsets[user]);
+        for (int64_t i = ratings->user_offsets[user]; i < ratings->user_offsets[user + 1]; i++) {
+            boost->errors[i] = fabsf(boost->errors[i] - 0.5f * (float)ratings->user_ratings[i]);
+            if (boost->weights[i] > 0 && (double)boost->errors[i] > largest) largest = (double)boost->errors[i];
+        }
     }
     boost->task_sums[task] = largest;
 }
@@ -100,21 +86,17 @@ static void loss_task(void *arg, int64_t task, int worker) {
     boost->task_sums[task] = sum;
 }
 
+/* weight / sum of weights * beta^((1 - loss) learning_rate). */
 static void weight_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct boost *boost = arg;
+    const double rate = boost->learning_rate * boost->log_beta, scale = 1 / boost->total;
     double sum = 0;
     for (int64_t i = task * RATINGS_A_TASK; i < task_end(boost, task); i++) {
-        boost->weights[i] *= pow(boost->beta, (1 - (double)boost->errors[i]) * boost->learning_rate);
+        boost->weights[i] *= scale * exp((1 - (double)boost->errors[i]) * rate);
         sum += boost->weights[i];
     }
     boost->task_sums[task] = sum;
-}
-
-static void scale_task(void *arg, int64_t task, int worker) {
-    (void)worker;
-    const struct boost *boost = arg;
-    for (int64_t i = task * RATINGS_A_TASK; i < task_end(boost, task); i++) boost->weights[i] /= boost->largest;
 }
 
 /* Runs a task over all ratings and adds up what the parts left, in order. */
@@ -129,22 +111,20 @@ static double sum_tasks(struct boost *boost, task_fn task) {
 static void weigh(struct boost *boost, int at, int *go_on, int *keep) {
     *go_on = 0;
     *keep = 1;
-    thread_pool_run(boost->ctx->pool, n_tasks(boost), measure_task, boost);
+    thread_pool_run(boost->ctx->pool, n_user_tasks(boost), measure_task, boost);
     boost->largest = 0;
-    for (int64_t t = 0; t < n_tasks(boost); t++) boost->largest = fmax(boost->largest, boost->task_sums[t]);
-    double error = sum_tasks(boost, loss_task);
+    for (int64_t t = 0; t < n_user_tasks(boost); t++) boost->largest = fmax(boost->largest, boost->task_sums[t]);
+    double error = sum_tasks(boost, loss_task) / boost->total;
     boost->tree_weights[at] = 1;
     if (error <= 0) return;
     if (error >= 0.5) {
         *keep = at == 0;
         return;
     }
-    boost->beta = error / (1 - error);
-    boost->tree_weights[at] = boost->learning_rate * log(1 / boost->beta);
-    boost->largest = sum_tasks(boost, weight_task);
-    if (!(boost->largest > 0)) return;
-    thread_pool_run(boost->ctx->pool, n_tasks(boost), scale_task, boost);
-    *go_on = 1;
+    boost->log_beta = log(error / (1 - error));
+    boost->tree_weights[at] = -boost->learning_rate * boost->log_beta;
+    boost->total = sum_tasks(boost, weight_task);
+    *go_on = boost->total > 0;
 }
 
 /* ---- the fit ---- */
@@ -158,8 +138,9 @@ static reel_status boost_new(struct boost *boost, struct fit_output *output, ree
     TRY_RETURN(MEM_RAW(&boost->weights, n, err));
     TRY_RETURN(MEM_RAW(&boost->errors, n, err));
     TRY_RETURN(MEM_RAW(&boost->copies, n, err));
-    TRY_RETURN(MEM_NEW(&boost->task_sums, n_tasks(boost), err));
-    for (int64_t i = 0; i < n; i++) boost->weights[i] = 1.0 / (double)n;
+    TRY_RETURN(MEM_NEW(&boost->task_sums, n_tasks(boost) + n_user_tasks(boost), err));
+    for (int64_t i = 0; i < n; i++) boost->weights[i] = 1;
+    boost->total = (double)n;
     return REEL_OK;
 }
 
@@ -173,17 +154,20 @@ static void boost_free(struct boost *boost) {
 }
 
 static reel_status add_tree(struct boost *boost, int at, int *go_on, reel_error *err) {
+    reel_status status = REEL_OK;
+    const int64_t n = boost->input->ratings->n_ratings;
+    struct row_forest *forest = &boost->forest;
     struct row_tree tree = {0};
     int keep;
-    boost->forest.limits.tree = (uint32_t)at;
-    draw_copies(boost, at);
-    reel_status status =
-        row_tree_grow(boost->ctx, &boost->forest.data, boost->copies, &boost->forest.limits, 0, &tree, err);
-    if (status == REEL_OK) {
-        boost->tree = &tree;
-        weigh(boost, at, go_on, &keep);
-        if (keep) status = row_forest_add(&boost->forest, &tree, 0, 1, err);
-    }
+    forest->limits.tree = (uint32_t)at;
+    TRY(weighted_draw(boost->ctx, boost->input->seed, philox_stream(PHILOX_BOOTSTRAP, (uint32_t)at), n, boost->weights,
+                      boost->errors, boost->copies, err));
+    TRY(row_tree_grow(boost->ctx, &forest->data, boost->copies, &forest->limits, 0, &tree, err));
+    TRY(row_scorer_new(boost->ctx, &forest->data, &tree, &boost->scorer, err));
+    weigh(boost, at, go_on, &keep);
+    if (keep) TRY(row_forest_add(forest, &tree, 0, 1, err));
+cleanup:
+    row_scorer_free(&boost->scorer);
     row_tree_free(&tree);
     return status;
 }

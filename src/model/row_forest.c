@@ -4,10 +4,14 @@
 
 #include "core/error.h"
 
+enum { LEVELS_FROM = 1 << 16 }; /* ratings from which the first levels go over all of them */
+
 static struct row_limits limits_of(const struct fit_input *input, int n_columns) {
+    int levels = input->ratings->n_ratings >= LEVELS_FROM ? ROW_TOP_LEVELS : 0;
     double depth = params_number(input->params, "max_depth"); /* NaN where it is unset */
     int features = (int)(params_number(input->params, "max_features") * n_columns);
-    return (struct row_limits){.depth = depth >= 1 ? (int)depth : FOREST_DEPTH_MAX,
+    return (struct row_limits){.levels = levels,
+                               .depth = depth >= 1 ? (int)depth : FOREST_DEPTH_MAX,
                                .min_samples_split = (int64_t)params_number(input->params, "min_samples_split"),
                                .min_samples_leaf = (int64_t)params_number(input->params, "min_samples_leaf"),
                                .max_features = features < 1 ? 1 : features,

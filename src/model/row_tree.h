@@ -1,11 +1,10 @@
-/* Regression trees of any depth on the feature star, grown node by node over lists of ratings: for algorithms that
- * fit stars themselves (tree, forest, adaboost). tree_grow.h, which boosting uses, goes level by level over all ratings
- * instead, which is faster while nodes are few.
+/* Regression trees of any depth on the feature star: for algorithms that fit stars themselves (tree, forest, adaboost).
+ * tree_grow.h, which boosting uses, knows at most TREE_DEPTH_MAX levels, and no copies.
  *
- * The splits are scikit-learn's exact ones, as in tree_grow.h, but of equal ones a random one is taken, as there. A
- * node sums its ratings by user, movie and hour, then goes through each column's values in order: over all of them
- * where there are few, else over those of the users and movies that occur, sorted. Sums are integers (half stars times
- * copies), so a tree depends neither on threads nor on the order of ratings. */
+ * The splits are scikit-learn's exact ones, as in tree_grow.h, but of equal ones a random one is taken, as there. The
+ * first levels, where nodes are few, go level by level over all ratings (row_top.h), those below node by node over
+ * lists (row_lists.h). Sums are integers (half stars times copies), so a tree depends neither on threads nor on the
+ * order of ratings nor on where the lists begin. */
 #ifndef MODEL_ROW_TREE_H
 #define MODEL_ROW_TREE_H
 
@@ -19,12 +18,14 @@ struct row_data {
     const struct star *star; /* features_training */
     struct tree_columns columns;
     int stride;     /* of features_row */
-    int32_t *users; /* (n_ratings,) */
     uint8_t *hours; /* (n_ratings,) */
 };
 
+enum { ROW_TOP_LEVELS = 4 };
+
 struct row_limits {
-    int depth; /* 1..FOREST_DEPTH_MAX */
+    int levels; /* the first ones, that go over all ratings: 0..ROW_TOP_LEVELS; the tree does not depend on it */
+    int depth;  /* 1..FOREST_DEPTH_MAX */
     int64_t min_samples_split, min_samples_leaf;
     int max_features; /* columns that vary which a split looks at, drawn anew for each node */
     uint64_t seed;    /* of these draws */
@@ -48,7 +49,5 @@ void row_data_free(struct row_data *data);
 reel_status row_tree_grow(reel_context *ctx, const struct row_data *data, const uint16_t *copies,
                           const struct row_limits *limits, int alone, struct row_tree *tree, reel_error *err);
 void row_tree_free(struct row_tree *tree);
-/* The tree's mean for rating i. */
-float row_tree_score(const struct row_data *data, const struct row_tree *tree, int64_t i);
 
 #endif

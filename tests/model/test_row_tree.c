@@ -47,7 +47,7 @@ struct variant {
     reel_param params[4];
 };
 
-/* More ratings than a node has that all threads search together. */
+/* More ratings than a node has that all threads search together, and enough to begin level by level. */
 static void test_threads_do_not_matter(void) {
     static const struct variant variants[] = {
         {"tree", 0, {{0}}},
@@ -59,8 +59,8 @@ static void test_threads_do_not_matter(void) {
         {"linear", 0, {{0}}},
     };
     reel_context *one = new_context(1), *three = new_context(3);
-    struct planted p = planted_new(one, 600, 400, 25, 0.4f, 6);
-    CHECK(p.train.n_ratings > 1 << 15);
+    struct planted p = planted_new(one, 600, 400, 40, 0.4f, 6);
+    CHECK(p.train.n_ratings > 1 << 16);
     for (size_t v = 0; v < sizeof variants / sizeof variants[0]; v++) {
         const struct variant *variant = &variants[v];
         reel_model *a = fit(one, &p, variant->algorithm, variant->params, variant->n);
