@@ -76,6 +76,8 @@ static const struct backend_ops cpu_ops = {
     .forest_pairs = cpu_forest_pairs,
     .forest_topk = cpu_forest_topk,
     .tree_sums = cpu_tree_sums,
+    .tree_splits = cpu_tree_splits,
+    .tree_bits = cpu_tree_bits,
 };
 
 reel_status cpu_backend_open(struct thread_pool *pool, struct backend **out, reel_error *err) {

@@ -9,5 +9,7 @@ reel_status cpu_forest_movies(struct backend *backend, const struct forest_movie
 reel_status cpu_forest_pairs(struct backend *backend, const struct forest_pairs_args *args, reel_error *err);
 reel_status cpu_forest_topk(struct backend *backend, const struct forest_topk_args *args, reel_error *err);
 reel_status cpu_tree_sums(struct backend *backend, struct tree_sums_args *args, reel_error *err);
+reel_status cpu_tree_splits(struct backend *backend, const struct tree_splits_args *args, reel_error *err);
+reel_status cpu_tree_bits(struct backend *backend, const struct tree_bits_args *args, reel_error *err);
 
 #endif

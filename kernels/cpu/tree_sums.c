@@ -10,7 +10,7 @@
 #include "core/threads.h"
 #include "kernels/cpu/cpu_forest.h"
 
-enum { COUNT_AT = 47, USERS_MAX = 1 << 14, NODES_MAX = 4 };
+enum { COUNT_AT = TREE_COUNT_AT, USERS_MAX = 1 << TREE_SEGMENT_BITS, NODES_MAX = 4 };
 
 struct worker {
     uint64_t *words;             /* (M, nodes) */

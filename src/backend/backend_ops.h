@@ -49,6 +49,8 @@ struct forest_movies_args;
 struct forest_pairs_args;
 struct forest_topk_args;
 struct tree_sums_args;
+struct tree_splits_args;
+struct tree_bits_args;
 
 struct backend_ops {
     const char *name;     /* "cpu", "cuda" */
@@ -88,6 +90,8 @@ struct backend_ops {
     reel_status (*forest_pairs)(struct backend *backend, const struct forest_pairs_args *args, reel_error *err);
     reel_status (*forest_topk)(struct backend *backend, const struct forest_topk_args *args, reel_error *err);
     reel_status (*tree_sums)(struct backend *backend, struct tree_sums_args *args, reel_error *err);
+    reel_status (*tree_splits)(struct backend *backend, const struct tree_splits_args *args, reel_error *err);
+    reel_status (*tree_bits)(struct backend *backend, const struct tree_bits_args *args, reel_error *err);
 };
 
 struct backend {

@@ -4,7 +4,9 @@
  * node) and (calendar row, node): tree_sums makes them in one pass a level, fixed point, 2^26 a star. Ratings lie in
  * runs of one user and one kind of calendar row, so that only the movie differs from rating to rating. A rating's way
  * down is a byte: user_bits | movie_bits | kind_bits, bit 0 = right at the root, bits 1 and 2 = right at the nodes of
- * level 1, bits 3 to 6 = those of level 2. Sums are of integers: every path gives the same bits.
+ * level 1, bits 3 to 6 = those of level 2. tree_splits finds each column's best split of each node in these sums, the
+ * trainer picks one a node, and tree_bits writes what goes right there. Sums are of integers and gains are the same
+ * operations on the same numbers: every path gives the same bits.
  *
  * Scoring. A tree's decisions are on columns of the user, of the movie, or of the hour. The movies' ones are known
  * beforehand and are few: in a tree of depth 3 they tell at most 16 kinds of movies apart. So the trees are put into
@@ -23,6 +25,7 @@
 #ifndef BACKEND_TREE_OPS_H
 #define BACKEND_TREE_OPS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct tree_step; /* kernels/common/tree_walk.h */
@@ -118,7 +121,16 @@ static inline int64_t tree_sums_room(const struct tree_runs *runs) {
     return 3 * 4 * ((int64_t)runs->n_movies + runs->n_kinds);
 }
 
-/* tree_sums: one pass. Waits. */
+/* A sum and a count share a word of 64 bits, the count from bit 47 on: users rate a movie once, and the residuals of
+ * 2^14 of them, below 2^31 each, stay below 2^46. A device has a set of such words for every 2^14 users. */
+enum { TREE_COUNT_AT = 47, TREE_SEGMENT_BITS = 14 };
+
+/* Bytes of a device's working memory. */
+static inline size_t tree_sums_device_bytes(const struct tree_runs *runs) {
+    return ((size_t)(runs->n_users >> TREE_SEGMENT_BITS) + 1) * (size_t)runs->n_movies * 4 * sizeof(uint64_t);
+}
+
+/* tree_sums: one pass. Waits where leaves are given. */
 struct tree_sums_args {
     const struct tree_runs *runs;
     int32_t *residuals;        /* (dev) (N,) in the order of the runs */
@@ -133,6 +145,63 @@ struct tree_sums_args {
     uint64_t *scratch;         /* (threads of the pool, tree_sums_room) on the host */
     uint64_t squares[2];       /* out with leaves: sum of squared residuals, lower and upper word; else 0 */
     uint32_t reach;            /* out with leaves: residuals lie in -reach - 1 .. reach; at most twice too large */
+};
+
+enum { TREE_NODES_MAX = 128 }; /* of a level that tree_splits takes */
+
+/* A column as the search wants it; the same for all searches of a fit. R rows of its table, V distinct values. */
+struct tree_split_column {
+    int table; /* 0..FOREST_TABLES-1 */
+    int32_t n_rows, n_values;
+    const float *values;   /* (dev) (V,) ascending, distinct, finite */
+    const int32_t *ranks;  /* (dev) (R,) index into values */
+    const int32_t *order;  /* (dev) (R,) rows by rank, then by number */
+    const int32_t *starts; /* (dev) (V + 1,) rows of value v: order[starts[v]] .. order[starts[v+1]-1]; may be none */
+    int32_t common;        /* the value of more than half of the rows; -1 = none */
+};
+
+/* The best split of a node on a column: rows of ranks up to `rank` go left. Without one gain is -1 and all but
+ * `varies` is 0. */
+struct tree_candidate {
+    double gain;                  /* (n sum_left - n_left sum)^2 / (n_left n_right), >= 0 */
+    int64_t left_sum, left_count; /* of the ratings that go left */
+    int32_t rank, next;           /* the values of the node that the threshold lies between */
+    int32_t varies;               /* 1: the node has values that are apart */
+};
+
+/* tree_splits: the best split of each open node on each column. Candidates are the gaps between neighbouring values
+ * that occur in the node and are apart: the upper one is above (float)(the lower one + 1e-7f). Of equal gains the
+ * first counts. The gain is computed in double as
+ *
+ *   difference = n * sum_left - n_left * sum;  gain = difference * difference / (n_left * n_right)
+ *
+ * with every integer converted first and every operation rounded. Waits. */
+struct tree_splits_args {
+    int n_columns;                                /* at most FOREST_COLUMNS_MAX */
+    const struct tree_split_column *columns;      /* (n_columns,) on the host, with (dev) arrays */
+    int n_nodes;                                  /* 1..TREE_NODES_MAX */
+    const struct tree_total *sums[FOREST_TABLES]; /* (dev) (rows of the table, n_nodes); each table's add up to the
+                                                     totals of the open nodes */
+    const struct tree_total *totals;              /* (n_nodes,) on the host */
+    const uint8_t *open;                          /* (n_nodes,) on the host, 1 = may be split */
+    int64_t min_leaf;                             /* ratings on each side at least; >= 1 */
+    struct tree_candidate *best;                  /* (n_columns, n_nodes) out, on the host */
+};
+
+/* A split of a level that was chosen. */
+struct tree_choice {
+    int table;            /* -1 = the node is not split */
+    const int32_t *ranks; /* (dev) (rows of the table,) of its column */
+    int32_t rank;         /* ranks above it go right */
+};
+
+/* tree_bits: puts the splits of a level among the bits that tree_sums reads. Those of level 0 begin a tree: bits left
+ * of an earlier one are dropped. */
+struct tree_bits_args {
+    int level;                        /* 0..2 */
+    const struct tree_choice *splits; /* (1 << level,) on the host */
+    int32_t n_rows[FOREST_TABLES];    /* U, M, K */
+    uint8_t *bits[FOREST_TABLES];     /* (dev) (rows,) in and out */
 };
 
 #endif

@@ -46,6 +46,7 @@ enum { N_PARAMS = sizeof gbdt_params / sizeof gbdt_params[0] };
 
 static void boosting_free(struct boosting *boosting) {
     features_free(&boosting->features);
+    tree_search_free(&boosting->search);
     tree_columns_free(&boosting->columns);
     tree_pass_free(&boosting->pass);
     forest_builder_free(&boosting->forest);
@@ -178,6 +179,24 @@ static reel_status make_staged(struct boosting *boosting, reel_error *err) {
                       &boosting->on_test, err);
 }
 
+/* The search over the sums of the pass's own loops, in host memory; or both on the backend, the quick way. Checkpoints
+ * keep residuals, which that way has on the backend. */
+static reel_status make_search(struct boosting *boosting, reel_error *err) {
+    static const int32_t *const same[STAR_TABLES];
+    struct tree_pass *pass = &boosting->pass;
+    struct tree_search *search = &boosting->search;
+    struct backend *host;
+    int32_t rows[STAR_TABLES];
+    if (!boosting->input.checkpoint && boosting->loss.kind == TREE_SQUARED && tree_quick_can(pass, &boosting->limits))
+        return tree_quick_new(boosting->ctx, pass, &boosting->columns, search, err);
+    TRY_RETURN(context_host_backend(boosting->ctx, &host, err));
+    for (int t = 0; t < STAR_TABLES; t++) rows[t] = (int32_t)pass->n_rows[t];
+    TRY_RETURN(tree_search_new(boosting->ctx, host, &boosting->columns, rows, same, 1 << (boosting->limits.depth - 1),
+                               search, err));
+    for (int t = 0; t < STAR_TABLES; t++) search->sums[t] = (const struct tree_total *)pass->sums[t];
+    return REEL_OK;
+}
+
 static reel_status boosting_new(struct boosting *boosting, struct fit_output *output, reel_error *err) {
     const struct fit_input *input = &boosting->input;
     read_params(boosting);
@@ -198,10 +217,7 @@ static reel_status boosting_new(struct boosting *boosting, struct fit_output *ou
     TRY_RETURN(MEM_NEW(&boosting->train_loss, boosting->n_trees, err));
     TRY_RETURN(MEM_NEW(&boosting->validation_loss, boosting->n_trees, err));
     TRY_RETURN(MEM_NEW(&boosting->test_rmse, boosting->n_trees, err));
-    /* Checkpoints keep residuals, which the quick way has on the backend. */
-    if (boosting->input.checkpoint) return REEL_OK;
-    if (boosting->loss.kind != TREE_SQUARED || !tree_quick_can(&boosting->pass, &boosting->limits)) return REEL_OK;
-    return tree_quick_new(boosting->ctx, &boosting->pass, &boosting->columns, err);
+    return make_search(boosting, err);
 }
 
 /* ---- a tree ---- */
@@ -343,7 +359,7 @@ static reel_status run_stage(struct boosting *boosting, struct stages *stages, i
     draw_bag(boosting, stage);
     boosting->limits.tree = (uint32_t)stage;
     TRY_RETURN(tree_loss_gradient(ctx, &boosting->loss, &boosting->pass, err));
-    TRY_RETURN(tree_grow(ctx, &boosting->pass, &boosting->columns, &boosting->limits, &boosting->tree, err));
+    TRY_RETURN(tree_grow(ctx, &boosting->pass, &boosting->search, &boosting->limits, &boosting->tree, err));
     if (means && stage > 1) TRY_RETURN(record_squares(boosting, stages, stage - 1, err));
     TRY_RETURN(add_tree(ctx, boosting, err));
     if (!means) {

@@ -20,6 +20,7 @@ struct boosting {
     struct features features;
     struct tree_columns columns;
     struct tree_pass pass;
+    struct tree_search search;
     struct forest_builder forest;
     double *train_loss, *validation_loss, *test_rmse; /* (n_trees,) */
     double importances[STAR_COLUMNS_MAX];

@@ -9,27 +9,7 @@
 #define MODEL_TREE_GROW_H
 
 #include "model/tree_pass.h"
-
-/* A column as the search wants it. */
-struct tree_column {
-    enum star_table table;
-    int32_t n_rows, n_values;
-    float *values;  /* (n_values,) ascending, distinct */
-    int32_t *ranks; /* (n_rows + 1,) index into values */
-};
-
-struct tree_columns {
-    int n;
-    struct tree_column *columns;
-};
-
-/* Freed with tree_columns_free, whatever the result. */
-reel_status tree_columns_new(reel_context *ctx, const struct star *star, struct tree_columns *columns, reel_error *err);
-void tree_columns_free(struct tree_columns *columns);
-
-/* The largest float that is not above the midpoint of low < high: for floats x, x <= result iff x <= midpoint. Where
- * the midpoint in double rounds to `high`, `low` stands in, as in scikit-learn. */
-float tree_threshold(float low, float high);
+#include "model/tree_search.h"
 
 struct tree_node {
     int64_t sum, count; /* gradients, fixed point; ratings */
@@ -57,10 +37,10 @@ struct tree_limits {
 /* order (n,) = a permutation of 0..n-1 drawn for node `id` of tree `tree`. */
 void tree_draw_columns(uint64_t seed, uint32_t tree, uint64_t id, int n, int *order);
 
-/* Grows a tree on pass's gradients. `pass` says whether the ratings still have to take the leaves of the tree before
- * (split_level and leaves, as tree_grow and the caller left them); afterwards split_level is the last level with
- * splits and the ratings are to be sent there by the next pass. */
-reel_status tree_grow(reel_context *ctx, struct tree_pass *pass, const struct tree_columns *columns,
+/* Grows a tree on pass's gradients, with the splits that `search` finds in its sums. `pass` says whether the ratings
+ * still have to take the leaves of the tree before (split_level and leaves, as tree_grow and the caller left them);
+ * afterwards split_level is the last level with splits and the ratings are to be sent there by the next pass. */
+reel_status tree_grow(reel_context *ctx, struct tree_pass *pass, struct tree_search *search,
                       const struct tree_limits *limits, struct tree *tree, reel_error *err);
 /* The leaf of the heap in which ratings with number `node` below the last level end. */
 int tree_leaf_of(const struct tree *tree, int node);

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/job_memory.h"
-#include "backend/tree_ops.h"
 #include "core/error.h"
 #include "core/mem.h"
 
@@ -20,20 +18,14 @@ struct tree_quick {
     uint8_t kind_of[KINDS_MAX]; /* of a row of the calendar */
     /* Movies are numbered by falling number of ratings, so that the sums that are touched most lie together. */
     int32_t *movie_at, *number_of; /* (M,) */
-    struct tree_total *movie_sums; /* (M, 4) by number */
     uint64_t *scratch;
-    int32_t first_hour[KINDS_MAX]; /* of a kind */
-    uint8_t *bits[STAR_TABLES];    /* (rows,) users, movies, kinds: of the tree so far */
-    int32_t leaves[TREE_PATHS];
-    struct tree_total kind_sums[KINDS_MAX * 4];
+    int32_t first_hour[KINDS_MAX];        /* of a kind */
+    int32_t *residuals;                   /* (dev) (N,) */
+    int32_t *leaves;                      /* (dev) (TREE_PATHS,) */
+    uint8_t *bits[STAR_TABLES];           /* (dev) (rows,) users, movies, kinds: of the tree so far */
+    struct tree_total *sums[STAR_TABLES]; /* (dev) (rows, nodes of the level) of users, movies, kinds */
     uint32_t reach;
-    /* Where the operator finds them: the host's own, or their copies. */
-    int32_t *residuals, *device_leaves;
-    uint8_t *device_bits[STAR_TABLES];
-    struct tree_total *device_sums[STAR_TABLES];
 };
-
-_Static_assert(sizeof(tree_sum) == sizeof(struct tree_total), "a pass's sums are an operator's");
 
 /* ---- runs ---- */
 
@@ -188,158 +180,163 @@ int tree_quick_can(const struct tree_pass *pass, const struct tree_limits *limit
     return pass->stride == 1 && !pass->bag && limits->depth <= LEVELS_MAX;
 }
 
-/* *out = the host's array or, on a device, a zeroed one of its own. */
-static reel_status place(struct job_memory *job, void *host, void **out, size_t bytes, reel_error *err) {
-    *out = host;
-    return job->backend->ops->uses_host_memory ? REEL_OK : job_zeros(job, out, bytes, err);
+/* The residuals stay where they are on the host, or go to the device. */
+static reel_status place_residuals(struct tree_quick *quick, struct tree_pass *pass, reel_error *err) {
+    struct backend *backend = quick->job.backend;
+    quick->residuals = pass->rows.residuals;
+    if (backend->ops->uses_host_memory) return REEL_OK;
+    TRY_RETURN(JOB_ZEROS(&quick->job, &quick->residuals, quick->runs.n_ratings, err));
+    TRY_RETURN(backend->ops->upload(backend, quick->residuals, pass->rows.residuals,
+                                    (size_t)quick->runs.n_ratings * sizeof(int32_t), err));
+    TRY_RETURN(backend->ops->sync(backend, err));
+    mem_free(pass->rows.residuals);
+    pass->rows.residuals = NULL;
+    return REEL_OK;
 }
-#define PLACE(job, host, out, n, err) place((job), (host), (void **)(out), (size_t)(n) * sizeof **(out), (err))
 
-static reel_status place_arrays(struct tree_quick *quick, struct tree_pass *pass, int depth, reel_error *err) {
+static reel_status place_arrays(struct tree_quick *quick, struct tree_pass *pass, const int32_t rows[STAR_TABLES],
+                                reel_error *err) {
     struct tree_runs *runs = &quick->runs;
     struct job_memory *job = &quick->job;
-    const int64_t rows[STAR_TABLES] = {runs->n_users, runs->n_movies, runs->n_kinds};
     TRY_RETURN(JOB_CONSTANT(job, &runs->begins, quick->begins, runs->n_runs + 1, err));
     TRY_RETURN(JOB_CONSTANT(job, &runs->users, quick->users, runs->n_runs, err));
     TRY_RETURN(JOB_CONSTANT(job, &runs->kinds, quick->kinds, runs->n_runs, err));
     TRY_RETURN(JOB_CONSTANT(job, &runs->movies, quick->movies, runs->n_ratings, err));
-    TRY_RETURN(PLACE(job, pass->rows.residuals, &quick->residuals, runs->n_ratings, err));
-    TRY_RETURN(PLACE(job, quick->leaves, &quick->device_leaves, TREE_PATHS, err));
+    TRY_RETURN(JOB_ZEROS(job, &quick->leaves, TREE_PATHS, err));
     for (int t = 0; t < STAR_TABLES; t++) {
-        void *sums = t == STAR_USER    ? (void *)pass->sums[t]
-                     : t == STAR_MOVIE ? (void *)quick->movie_sums
-                                       : (void *)quick->kind_sums;
-        TRY_RETURN(MEM_NEW(&quick->bits[t], rows[t], err));
-        TRY_RETURN(PLACE(job, quick->bits[t], &quick->device_bits[t], rows[t], err));
-        TRY_RETURN(PLACE(job, sums, &quick->device_sums[t], rows[t] << (depth - 1), err));
+        TRY_RETURN(JOB_ZEROS(job, &quick->bits[t], rows[t], err));
+        TRY_RETURN(JOB_ZEROS(job, &quick->sums[t], (int64_t)rows[t] << (LEVELS_MAX - 1), err));
     }
-    if (job->backend->ops->uses_host_memory) return REEL_OK;
-    return job->backend->ops->upload(job->backend, quick->residuals, pass->rows.residuals,
-                                     (size_t)runs->n_ratings * sizeof(int32_t), err);
+    return place_residuals(quick, pass, err);
 }
 
-reel_status tree_quick_new(reel_context *ctx, struct tree_pass *pass, const struct tree_columns *columns,
-                           reel_error *err) {
-    struct tree_quick *quick;
-    struct backend *backend;
-    const struct ratings *ratings = pass->rows.ratings;
+/* What the pass's own loops need and this way does not. */
+static void drop_tables(struct tree_pass *pass) {
+    for (int t = 0; t < STAR_TABLES; t++) {
+        mem_free(pass->sums[t]);
+        mem_free(pass->right[t]);
+        pass->sums[t] = NULL;
+        pass->right[t] = NULL;
+    }
+    mem_free(pass->worker_sums[0]);
+    mem_free(pass->worker_sums[1]);
+    pass->worker_sums[0] = pass->worker_sums[1] = NULL;
+}
+
+/* Asks for the device's memory before anything goes there. */
+static reel_status reserve(struct tree_quick *quick, const struct tree_columns *columns,
+                           const int32_t rows[STAR_TABLES], reel_error *err) {
+    const struct tree_runs *runs = &quick->runs;
+    const size_t row = 1 + (sizeof(struct tree_total) << (LEVELS_MAX - 1)),
+                 run = sizeof *runs->begins + sizeof *runs->users + 1;
+    size_t bytes = (size_t)runs->n_ratings * 2 * sizeof(int32_t) + (size_t)runs->n_runs * run;
+    for (int t = 0; t < STAR_TABLES; t++) bytes += (size_t)rows[t] * row;
+    for (int c = 0; c < columns->n; c++)
+        bytes += 2 * sizeof(int32_t) * ((size_t)rows[columns->columns[c].table] + (size_t)columns->columns[c].n_values);
+    return job_reserve(&quick->job, "gbdt", bytes + tree_sums_device_bytes(runs), err);
+}
+
+/* Runs in place of the rows. */
+static reel_status regroup(reel_context *ctx, struct tree_quick *quick, struct tree_pass *pass, reel_error *err) {
     int32_t *residuals;
-    TRY_RETURN(context_backend(ctx, &backend, err));
-    if (!backend->ops->tree_sums) context_first_device(ctx, "gbdt", &backend);
-    if (!backend->ops->tree_sums) TRY_RETURN(context_fall_back(ctx, "gbdt", &backend, err));
-    TRY_RETURN(MEM_NEW(&quick, 1, err));
-    pass->quick = quick;
-    quick->job.backend = backend;
-    quick->runs.n_users = ratings->n_users;
-    quick->runs.n_movies = ratings->n_movies;
-    quick->runs.n_ratings = ratings->n_ratings;
-    find_kinds(quick, columns);
-    TRY_RETURN(number_movies(quick, ratings, err));
-    TRY_RETURN(MEM_RAW(&quick->movie_sums, (int64_t)ratings->n_movies << (LEVELS_MAX - 1), err));
-    TRY_RETURN(MEM_RAW(&quick->scratch, thread_pool_size(ctx->pool) * tree_sums_room(&quick->runs), err));
-    TRY_RETURN(MEM_RAW(&residuals, ratings->n_ratings, err));
+    TRY_RETURN(MEM_RAW(&residuals, quick->runs.n_ratings, err));
     reel_status status = make_runs(ctx, quick, &pass->rows, residuals, err);
     mem_free(pass->rows.residuals);
     mem_free(pass->rows.hours);
     mem_free(pass->rows.nodes);
     pass->rows.residuals = residuals;
     pass->rows.hours = pass->rows.nodes = NULL;
-    return status == REEL_OK ? place_arrays(quick, pass, LEVELS_MAX, err) : status;
+    return status;
+}
+
+reel_status tree_quick_new(reel_context *ctx, struct tree_pass *pass, const struct tree_columns *columns,
+                           struct tree_search *search, reel_error *err) {
+    struct tree_quick *quick;
+    struct backend *backend;
+    const struct ratings *ratings = pass->rows.ratings;
+    TRY_RETURN(context_backend(ctx, &backend, err));
+    if (!backend->ops->tree_splits) context_first_device(ctx, "gbdt", &backend);
+    if (!backend->ops->tree_splits) TRY_RETURN(context_fall_back(ctx, "gbdt", &backend, err));
+    TRY_RETURN(MEM_NEW(&quick, 1, err));
+    pass->quick = quick;
+    quick->job.backend = backend;
+    quick->runs.n_users = ratings->n_users;
+    quick->runs.n_movies = ratings->n_movies;
+    quick->runs.n_ratings = ratings->n_ratings;
+    drop_tables(pass);
+    find_kinds(quick, columns);
+    TRY_RETURN(number_movies(quick, ratings, err));
+    TRY_RETURN(MEM_RAW(&quick->scratch, thread_pool_size(ctx->pool) * tree_sums_room(&quick->runs), err));
+    TRY_RETURN(regroup(ctx, quick, pass, err));
+    const int32_t rows[STAR_TABLES] = {quick->runs.n_users, quick->runs.n_movies, quick->runs.n_kinds};
+    TRY_RETURN(reserve(quick, columns, rows, err));
+    TRY_RETURN(place_arrays(quick, pass, rows, err));
+    const int32_t *const star_rows[STAR_TABLES] = {NULL, quick->movie_at, quick->first_hour};
+    TRY_RETURN(tree_search_new(ctx, backend, columns, rows, star_rows, 1 << (LEVELS_MAX - 1), search, err));
+    for (int t = 0; t < STAR_TABLES; t++) search->sums[t] = quick->sums[t];
+    return REEL_OK;
 }
 
 void tree_quick_free(struct tree_quick *quick) {
     if (!quick) return;
     job_memory_free(&quick->job);
-    for (int t = 0; t < STAR_TABLES; t++) mem_free(quick->bits[t]);
-    void *all[] = {quick->begins,   quick->parts,     quick->users,      quick->movies,  quick->kinds,
-                   quick->movie_at, quick->number_of, quick->movie_sums, quick->scratch, quick};
+    void *all[] = {quick->begins,   quick->parts,     quick->users,   quick->movies, quick->kinds,
+                   quick->movie_at, quick->number_of, quick->scratch, quick};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) mem_free(all[i]);
 }
 
 /* ---- the pass ---- */
 
-/* Puts the splits of pass->split_level among the bits; level 0 begins a tree. */
-static void add_bits(const struct tree_pass *pass, struct tree_quick *quick) {
-    const int64_t rows[STAR_TABLES] = {quick->runs.n_users, quick->runs.n_movies, quick->runs.n_kinds};
-    const int shift = (1 << pass->split_level) - 1;
-    for (int t = 0; t < STAR_TABLES; t++)
-        for (int64_t row = 0; row < rows[t]; row++) {
-            int64_t from = t == STAR_CALENDAR ? quick->first_hour[row] : t == STAR_MOVIE ? quick->movie_at[row] : row;
-            uint8_t right = pass->right[t][from];
-            quick->bits[t][row] = (uint8_t)((shift ? quick->bits[t][row] : 0) | right << shift);
-        }
-}
-
 /* What a rating's byte takes off, from the leaves by number below the last level. */
-static void set_leaves(const struct tree_pass *pass, struct tree_quick *quick) {
+static reel_status send_leaves(const struct tree_pass *pass, reel_error *err) {
+    struct backend *backend = pass->quick->job.backend;
+    int32_t leaves[TREE_PATHS];
     for (int path = 0; path < TREE_PATHS; path++) {
         int node = 0;
         for (int level = 0; level <= pass->split_level; level++)
             node = 2 * node + (path >> ((1 << level) - 1 + node) & 1);
-        quick->leaves[path] = pass->leaves[node];
+        leaves[path] = pass->leaves[node];
     }
-}
-
-static reel_status send(const struct tree_quick *quick, int with_leaves, reel_error *err) {
-    struct backend *backend = quick->job.backend;
-    const size_t rows[STAR_TABLES] = {(size_t)quick->runs.n_users, (size_t)quick->runs.n_movies,
-                                      (size_t)quick->runs.n_kinds};
-    if (backend->ops->uses_host_memory) return REEL_OK;
-    for (int t = 0; t < STAR_TABLES; t++)
-        TRY_RETURN(backend->ops->upload(backend, quick->device_bits[t], quick->bits[t], rows[t], err));
-    if (!with_leaves) return REEL_OK;
-    return backend->ops->upload(backend, quick->device_leaves, quick->leaves, sizeof quick->leaves, err);
-}
-
-/* The sums in the pass's tables: a kind's at its first hour, nobody's for the unknown. */
-static reel_status fetch(struct tree_pass *pass, struct tree_quick *quick, int level, reel_error *err) {
-    struct backend *backend = quick->job.backend;
-    const size_t size = sizeof(tree_sum) << level;
-    const struct tree_runs *runs = &quick->runs;
-    if (!backend->ops->uses_host_memory) {
-        TRY_RETURN(backend->ops->download(backend, pass->sums[STAR_USER], quick->device_sums[STAR_USER],
-                                          (size_t)runs->n_users * size, err));
-        TRY_RETURN(backend->ops->download(backend, quick->movie_sums, quick->device_sums[STAR_MOVIE],
-                                          (size_t)runs->n_movies * size, err));
-        TRY_RETURN(backend->ops->download(backend, quick->kind_sums, quick->device_sums[STAR_CALENDAR],
-                                          (size_t)runs->n_kinds * size, err));
-    }
-    memset(pass->sums[STAR_USER] + ((int64_t)runs->n_users << level), 0, size);
-    for (int32_t i = 0; i < runs->n_movies; i++)
-        memcpy(pass->sums[STAR_MOVIE] + ((int64_t)quick->movie_at[i] << level),
-               quick->movie_sums + ((int64_t)i << level), size);
-    memset(pass->sums[STAR_MOVIE] + ((int64_t)runs->n_movies << level), 0, size);
-    memset(pass->sums[STAR_CALENDAR], 0, (STAR_HOURS + 1) * size);
-    for (int kind = 0; kind < runs->n_kinds; kind++)
-        memcpy(pass->sums[STAR_CALENDAR] + ((int64_t)quick->first_hour[kind] << level),
-               quick->kind_sums + ((int64_t)kind << level), size);
-    return REEL_OK;
+    return backend->ops->upload(backend, pass->quick->leaves, leaves, sizeof leaves, err);
 }
 
 reel_status tree_quick_run(struct tree_pass *pass, reel_error *err) {
     struct tree_quick *quick = pass->quick;
     struct backend *backend = quick->job.backend;
-    const int level = pass->leaves ? 0 : pass->split_level + 1;
-    if (pass->split_level >= 0) add_bits(pass, quick);
-    if (pass->leaves) set_leaves(pass, quick);
-    TRY_RETURN(send(quick, pass->leaves != NULL, err));
+    if (pass->leaves) TRY_RETURN(send_leaves(pass, err));
     struct tree_sums_args args = {.runs = &quick->runs,
                                   .residuals = quick->residuals,
-                                  .user_bits = quick->device_bits[STAR_USER],
-                                  .movie_bits = quick->device_bits[STAR_MOVIE],
-                                  .kind_bits = quick->device_bits[STAR_CALENDAR],
-                                  .leaves = pass->leaves ? quick->device_leaves : NULL,
-                                  .level = level,
-                                  .users = quick->device_sums[STAR_USER],
-                                  .movies = quick->device_sums[STAR_MOVIE],
-                                  .kinds = quick->device_sums[STAR_CALENDAR],
+                                  .user_bits = quick->bits[STAR_USER],
+                                  .movie_bits = quick->bits[STAR_MOVIE],
+                                  .kind_bits = quick->bits[STAR_CALENDAR],
+                                  .leaves = pass->leaves ? quick->leaves : NULL,
+                                  .level = pass->leaves ? 0 : pass->split_level + 1,
+                                  .users = quick->sums[STAR_USER],
+                                  .movies = quick->sums[STAR_MOVIE],
+                                  .kinds = quick->sums[STAR_CALENDAR],
                                   .scratch = quick->scratch};
     TRY_RETURN(backend->ops->tree_sums(backend, &args, err));
-    if (pass->leaves) {
-        quick->reach = args.reach + 1;
-        pass->squared = ldexp((double)args.squares[1] * 0x1p64 + (double)args.squares[0], -52);
+    if (!pass->leaves) return REEL_OK;
+    quick->reach = args.reach + 1;
+    pass->squared = ldexp((double)args.squares[1] * 0x1p64 + (double)args.squares[0], -52);
+    return REEL_OK;
+}
+
+reel_status tree_quick_split(const struct tree_pass *pass, const struct tree_search *search, const struct tree *tree,
+                             int level, reel_error *err) {
+    struct tree_quick *quick = pass->quick;
+    struct tree_choice splits[1 << (LEVELS_MAX - 1)];
+    for (int node = 0; node < 1 << level; node++) {
+        const struct tree_node *split = &tree->nodes[(1 << level) - 1 + node];
+        splits[node] = (struct tree_choice){.table = -1};
+        if (split->column < 0) continue;
+        const struct tree_split_column *column = &search->columns[split->column];
+        splits[node] = (struct tree_choice){column->table, column->ranks, split->rank};
     }
-    return fetch(pass, quick, level, err);
+    struct tree_bits_args args = {.level = level, .splits = splits};
+    memcpy(args.n_rows, search->n_rows, sizeof args.n_rows);
+    memcpy(args.bits, quick->bits, sizeof args.bits);
+    return quick->job.backend->ops->tree_bits(quick->job.backend, &args, err);
 }
 
 int64_t tree_quick_reach(const struct tree_pass *pass) {
