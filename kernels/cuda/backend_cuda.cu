@@ -167,6 +167,8 @@ static const struct backend_ops cuda_ops = {
     .eigen_symmetric = cuda_eigen_symmetric,
     .kmeans_assign = cuda_kmeans_assign,
     .tree_sums = cuda_tree_sums,
+    .tree_splits = cuda_tree_splits,
+    .tree_bits = cuda_tree_bits,
 };
 
 /* Proves that this build has code for the device: a launch is what fails when it has not. */

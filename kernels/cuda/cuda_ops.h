@@ -29,6 +29,9 @@ reel_status cuda_sgd_epoch(struct backend *backend, const struct sgd_epoch_args 
 reel_status cuda_topk_users(struct backend *backend, const struct topk_users_args *args, reel_error *err);
 /* tree_sums.cu */
 reel_status cuda_tree_sums(struct backend *backend, struct tree_sums_args *args, reel_error *err);
+/* tree_splits.cu */
+reel_status cuda_tree_splits(struct backend *backend, const struct tree_splits_args *args, reel_error *err);
+reel_status cuda_tree_bits(struct backend *backend, const struct tree_bits_args *args, reel_error *err);
 /* affinity.cu */
 reel_status cuda_affinity_apply(struct backend *backend, const struct affinity_args *args, reel_error *err);
 reel_status cuda_block_dot(struct backend *backend, const struct block_dot_args *args, reel_error *err);

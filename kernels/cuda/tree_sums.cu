@@ -9,7 +9,14 @@
 #include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/cuda_ops.h"
 
-enum { COUNT_AT = 47, SEGMENT_BITS = 14, NODES_MAX = 4, THREADS = 256, WARPS = THREADS / 32, BLOCKS = 1056 };
+enum {
+    COUNT_AT = TREE_COUNT_AT,
+    SEGMENT_BITS = TREE_SEGMENT_BITS,
+    NODES_MAX = 4,
+    THREADS = 256,
+    WARPS = THREADS / 32,
+    BLOCKS = 1056
+};
 
 static const unsigned WHOLE_WARP = 0xffffffffu;
 
@@ -196,7 +203,7 @@ reel_status cuda_tree_sums(struct backend *backend, struct tree_sums_args *args,
         unpack_kernel<<<(unsigned)((size + THREADS - 1) / THREADS), THREADS, 0, cuda->stream>>>(p.words, size, segments,
                                                                                                 args->movies);
     TRY_RETURN(cuda_launched(cuda, "unpack_kernel", err));
-    if (!args->leaves) return backend->ops->sync(backend, err);
+    if (!args->leaves) return REEL_OK;
     TRY_RETURN(backend->ops->download(backend, &report, p.report, sizeof report, err));
     args->squares[0] = report.low + (report.high << 32);
     args->squares[1] = (report.high >> 32) + (args->squares[0] < report.low);
