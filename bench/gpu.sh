@@ -140,7 +140,7 @@ collect() {
         case $line in
         row,*)
             echo "$(date -u +%Y-%m-%dT%H:%M:%SZ),$commit,$cpu with $gpu,$cores,$(echo "${line#row,}" |
-                awk -F, -v OFS=, '{ print $3 == "" ? "" : $2, $1, $3, $4, $5, $6, $7, "" }')" >>"$csv"
+                awk -F, -v OFS=, '{ print $3 == "" ? "" : $2, $1, $3, $4, $5, $6, $7, $6 == "" ? "" : sprintf("%.3g", $6 / $4) }')" >>"$csv"
             echo "  ${line#row,}" ;;
         *) echo "  $line" ;;
         esac
@@ -234,6 +234,36 @@ train "gibbs sample" bmf 920 "$fp32" -p factors=128 -p samples=20 --holdout 0.1
 say "lists"
 if lists; then
     share "gpu top 150" 970 "$fp32" "$(awk -v s="$(number "$work/out.json" seconds)" 'BEGIN { print 1000 * s }')"
+fi
+
+say "trees"
+trees=""
+start=$(date +%s.%N)
+if within 60 "$reel" train "$work/twin.reel" -m gbdt --device cuda --json --quiet -o "$work/gbdt.reel" \
+    >"$work/out.json" 2>"$work/err"; then
+    trees=$(number "$work/out.json" fit_seconds)
+    row "gpu gbdt command" "twin 100 trees depth=3 with reading and preparing" \
+        "$(awk -v a="$start" -v b="$(date +%s.%N)" 'BEGIN { printf "%.3f", b - a }')" s
+    row "gpu gbdt" "twin 100 trees depth=3" "$trees" s
+    # A tree's three passes read 9 bytes a rating each and write 4 in one of them.
+    share "gpu gbdt" "$(awk -v n="$ratings" 'BEGIN { print n * 31 * 100 / 1e9 }')" "$copy" \
+        "$(awk -v s="${trees:-0}" 'BEGIN { print 1000 * s }')"
+    echo "  training RMSE $(grep -o '"train_rmse":[0-9.]*' "$work/out.json" | tail -n 1 | cut -d: -f2)"
+else
+    fail "gbdt: $(head -n 1 "$work/err")"
+fi
+if ! missing=$(python3 -c "import numpy, xgboost" 2>&1); then
+    skip "XGBoost hist on this GPU" "python3 is not here with numpy and xgboost: $(echo "$missing" | tail -n 1)"
+elif [ -n "$trees" ]; then
+    if within 60 "$reel" features "$work/twin.reel" --with-rating --quiet -o "$work/features.npy" 2>"$work/err" &&
+        within 120 python3 bench/peers/xgboost_hist.py "$work/features.npy" >"$work/peer.txt" 2>"$work/err"; then
+        read -r peer rmse <"$work/peer.txt"
+        echo "row,gpu gbdt beside XGBoost hist,$cores,twin 100 trees depth=3,$trees,xgboost hist,$peer,s" | collect
+        echo "  XGBoost's training RMSE $rmse"
+    else
+        fail "XGBoost hist: $(tail -n 1 "$work/err")"
+    fi
+    rm -f "$work/features.npy"
 fi
 
 gpus=$("$smi" --list-gpus 2>/dev/null | grep -c '^GPU')
