@@ -20,8 +20,8 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "core/threads.h"
-#include "kernels/common/normal.h"
 #include "kernels/cpu/cpu_factor.h"
+#include "kernels/cpu/normal_lanes.h"
 #include "kernels/cpu/set_kernels.h"
 
 enum { ROWS_PER_TASK = 16, BLOCK = SET_BLOCK, SUMS = 8 };
@@ -38,6 +38,7 @@ struct block {
 struct sweep_job {
     const struct set_sweep_args *args;
     const struct set_kernels *kernels;
+    normal_lanes_fn normals;
     int d, n_blocks;
     struct block blocks[(FACTOR_K_MAX + 1 + BLOCK - 1) / BLOCK];
     const struct block *done, *next; /* rows_task: taken out of the residuals, summed up; or NULL */
@@ -117,19 +118,31 @@ static void prepare_rows(const struct sweep_job *job, int64_t task) {
     }
 }
 
-/* Noise, features and prior of `n` columns; what is past the end is left 0 or harmless. */
-static void fill_columns(const struct set_sweep_args *args, const struct block *block, int64_t c, int64_t n,
-                         struct set_columns *out) {
+/* Noise of dimensions f .. f + 3 for SET_LANES columns from c on: four Philox blocks a dimension. */
+static void fill_noise(const struct sweep_job *job, int f, int64_t c, float out[4][SET_LANES]) {
+    _Static_assert((int)NORMAL_LANES == (int)SET_LANES, "four dimensions fill the lanes");
+    uint64_t index[NORMAL_LANES];
+    float normals[4][NORMAL_LANES];
+    for (int l = 0; l < NORMAL_LANES; l++) index[l] = ((uint64_t)(f + l / 4) << 32) | (uint64_t)(c / 4 + l % 4);
+    job->normals(job->args->seed, job->args->stream, index, normals);
+    for (int l = 0; l < NORMAL_LANES; l++)
+        for (int j = 0; j < 4; j++) out[l / 4][l % 4 * 4 + j] = normals[j][l];
+}
+
+/* Noise, features and prior of `n` columns; what is past the end is harmless. */
+static void fill_columns(const struct sweep_job *job, int64_t c, int64_t n, struct set_columns *out) {
+    const struct set_sweep_args *args = job->args;
+    const struct block *block = job->prepared;
     memset(out, 0, sizeof *out);
     out->alpha = args->alpha;
+    for (int l = 0; l < BLOCK; l += 4)
+        if (l < block->width) fill_noise(job, block->first + l, c, out->noise + l);
     for (int l = 0; l < BLOCK; l++) {
         const int f = block->first + l;
         out->prior_precision[l] = l < block->width ? args->prior_precision[f] : 1;
         if (l >= block->width) continue;
         out->prior_mean[l] = args->prior_mean[f];
         for (int64_t i = 0; i < n; i++) out->y[l][i] = args->features[(c + i) * args->stride + f];
-        for (int64_t i = 0; i < n; i += 4)
-            philox_normals(args->seed, args->stream, ((uint64_t)f << 32) | (uint64_t)(c + i) / 4, out->noise[l] + i);
     }
 }
 
@@ -138,7 +151,7 @@ static void prepare_columns(const struct sweep_job *job, int64_t task) {
     const struct block *block = job->prepared;
     const int64_t c = task * SET_LANES, n = task_end(args->n_columns, SET_LANES, task) - c;
     struct set_columns columns;
-    fill_columns(args, block, c, n, &columns);
+    fill_columns(job, c, n, &columns);
     for (int64_t i = 0; i < n; i++) {
         const int32_t *rows = args->column_rows + args->column_offsets[c + i];
         float sum[SET_MATRIX];
@@ -162,16 +175,16 @@ static void prepare_biases(const struct sweep_job *job, int64_t task) {
     const struct block *block = job->prepared;
     const int f = block->first;
     const float prior = args->prior_precision[f];
-    const int64_t end = task_end(args->n_columns, SET_LANES, task);
-    float normals[4] = {0};
-    for (int64_t c = task * SET_LANES; c < end; c++) {
-        if (c % 4 == 0) philox_normals(args->seed, args->stream, ((uint64_t)f << 32) | (uint64_t)c / 4, normals);
+    const int64_t first = task * SET_LANES, end = task_end(args->n_columns, SET_LANES, task);
+    float noise[4][SET_LANES];
+    fill_noise(job, f, first, noise);
+    for (int64_t c = first; c < end; c++) {
         const float n = (float)(args->column_offsets[c + 1] - args->column_offsets[c]);
         const float precision = prior + args->alpha * n, y = args->features[c * args->stride + f];
+        const float mean = (prior * args->prior_mean[f] + args->alpha * n * y) / precision;
         float *shift = block->shift + c * BLOCK;
         memset(shift, 0, sizeof *shift * BLOCK);
-        shift[0] =
-            (prior * args->prior_mean[f] + args->alpha * n * y) / precision + normals[c % 4] / sqrtf(precision) - y;
+        shift[0] = mean + noise[0][c - first] / sqrtf(precision) - y;
         block->gain[c * SET_MATRIX] = args->alpha / precision;
     }
 }
@@ -285,7 +298,8 @@ static reel_status allocate(struct sweep_job *job, reel_error *err) {
 
 reel_status cpu_set_sweep(struct backend *backend, const struct set_sweep_args *args, reel_error *err) {
     reel_status status = REEL_OK;
-    struct sweep_job job = {.args = args, .kernels = choose_kernels(), .d = args->k + (args->biases ? 1 : 0)};
+    struct sweep_job job = {.args = args, .kernels = choose_kernels(), .normals = normal_lanes_choose()};
+    job.d = args->k + (args->biases ? 1 : 0);
     const int64_t row_tasks = tasks_of(args->n_rows, ROWS_PER_TASK);
     job.n_blocks = (job.d + BLOCK - 1) / BLOCK;
     TRY(allocate(&job, err));
