@@ -68,7 +68,8 @@ struct job {
     const struct factor_solve_args *args;
     const struct factor_kernels *kernels;
     normal_lanes_fn normals;
-    int solved, dim; /* d, and d + 1 with the target */
+    int solved, dim;                           /* d, and d + 1 with the target */
+    const float *prior_rows[FACTOR_K_MAX + 1]; /* of prior_precision */
     /* work units: ranges of short rows, then chunks of long rows */
     const struct unit *units;
     float *scratch; /* a gram and a panel for each worker */
@@ -111,24 +112,35 @@ static void add_ratings(const struct job *job, int64_t begin, int64_t end, float
     }
 }
 
-/* Scales by alpha, moves the fixed part of the row's vector to the right-hand side, adds the prior. */
+/* prior_shift, and with a fixed part s of the row's vector also (prior_precision + ridge) s: the solution is then that
+ * of the whole vector, A^-1 b + s. So the matrix need not be multiplied with s. */
+static void right_side(const struct job *job, const float *fixed, float ridge, float *out) {
+    const struct factor_solve_args *args = job->args;
+    memset(out, 0, sizeof(float) * (size_t)args->stride);
+    memcpy(out, args->prior_shift, sizeof(float) * (size_t)job->solved);
+    if (!fixed) return;
+    job->kernels->axpys(out, fixed, job->prior_rows, job->solved, args->stride);
+    for (int i = 0; i < job->solved; i++) out[i] = fmaf(ridge, fixed[i], out[i]);
+}
+
+/* The fixed part of a row's vector, or NULL. */
+static const float *fixed_part(const struct factor_solve_args *args, int32_t row) {
+    return args->row_offsets ? args->row_offsets + (int64_t)row * args->stride : NULL;
+}
+
+/* Scales by alpha and adds the prior. */
 static void add_prior(const struct job *job, int32_t row, int64_t n, float *gram) {
     const struct factor_solve_args *args = job->args;
     const int stride = args->stride, solved = job->solved;
-    const float *offset = args->row_offsets ? args->row_offsets + (int64_t)row * stride : NULL;
-    if (offset)
-        for (int i = 0; i < solved; i++) {
-            float sum = 0;
-            for (int j = 0; j < solved; j++) sum += (j < i ? gram[j * stride + i] : gram[i * stride + j]) * offset[j];
-            gram[i * stride + solved] -= sum;
-        }
-    float ridge = args->ridge_per_rating * (float)n;
+    const float ridge = args->ridge_per_rating * (float)n;
+    float right[FACTOR_K_MAX + FACTOR_LANES];
+    right_side(job, fixed_part(args, row), ridge, right);
     for (int i = 0; i < solved; i++) {
         float *a = gram + (long)i * stride;
         const float *prior = args->prior_precision + (long)i * stride;
         for (int j = i; j < solved; j++) a[j] = args->alpha * a[j] + prior[j];
         a[i] += ridge;
-        a[solved] = args->alpha * a[solved] + args->prior_shift[i];
+        a[solved] = args->alpha * a[solved] + right[i];
     }
 }
 
@@ -163,6 +175,8 @@ static int solve_row(const struct job *job, int32_t row, int64_t n, float *gram,
         x[i] = (right - job->kernels->dot(u + from, x + from, stride - from)) / u[i];
         if (!isfinite(x[i])) return 0;
     }
+    const float *fixed = fixed_part(args, row);
+    for (int i = 0; fixed && i < solved; i++) x[i] -= fixed[i];
     float *out = args->row_vectors + (int64_t)row * stride;
     if (!args->biases) x[args->k] = out[args->k];
     memcpy(out, x, sizeof(float) * (size_t)stride);
@@ -285,6 +299,7 @@ reel_status cpu_factor_solve(struct backend *backend, const struct factor_solve_
     struct job job = {.args = args, .kernels = factor_kernels_choose(), .normals = normal_lanes_choose()};
     job.solved = args->k + (args->biases ? 1 : 0);
     job.dim = job.solved + 1;
+    for (int i = 0; i < job.solved; i++) job.prior_rows[i] = args->prior_precision + (long)i * args->stride;
     job.scratch_size = (size_t)args->stride * (size_t)(job.dim + 1 + PANEL);
     atomic_init(&job.failed_row, -1);
     int64_t batch = long_batch(args, job.dim);
