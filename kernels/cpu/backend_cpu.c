@@ -1,4 +1,6 @@
 /* The CPU backend: plain memory, operators that run on the context's thread pool. */
+#include "kernels/cpu/backend_cpu.h"
+
 #include <string.h>
 
 #include "backend/factor_ops.h"
@@ -11,8 +13,28 @@
 #include "kernels/cpu/cpu_topk.h"
 #include "kernels/cpu/sgd_tile.h"
 
+struct cpu_backend {
+    struct backend base; /* first, so that a struct backend * is one of these */
+    void *scratch;
+    size_t scratch_bytes;
+};
+
 static void cpu_close(struct backend *backend) {
+    mem_free(((struct cpu_backend *)backend)->scratch);
     mem_free(backend);
+}
+
+reel_status cpu_scratch(struct backend *backend, size_t bytes, void **out, reel_error *err) {
+    struct cpu_backend *cpu = (struct cpu_backend *)backend;
+    if (cpu->scratch_bytes < bytes) {
+        mem_free(cpu->scratch);
+        cpu->scratch = NULL;
+        cpu->scratch_bytes = 0;
+        TRY_RETURN(mem_alloc(&cpu->scratch, bytes, 1, err));
+        cpu->scratch_bytes = bytes;
+    }
+    *out = cpu->scratch;
+    return REEL_OK;
 }
 
 static reel_status cpu_alloc(struct backend *backend, void **out, size_t bytes, reel_error *err) {
@@ -81,7 +103,9 @@ static const struct backend_ops cpu_ops = {
 };
 
 reel_status cpu_backend_open(struct thread_pool *pool, struct backend **out, reel_error *err) {
-    TRY_RETURN(MEM_NEW(out, 1, err));
-    **out = (struct backend){.ops = &cpu_ops, .pool = pool};
+    struct cpu_backend *cpu;
+    TRY_RETURN(MEM_NEW(&cpu, 1, err));
+    cpu->base = (struct backend){.ops = &cpu_ops, .pool = pool};
+    *out = &cpu->base;
     return REEL_OK;
 }

@@ -18,8 +18,8 @@
 #include "backend/gibbs_ops.h"
 #include "core/doctor.h"
 #include "core/error.h"
-#include "core/mem.h"
 #include "core/threads.h"
+#include "kernels/cpu/backend_cpu.h"
 #include "kernels/cpu/cpu_factor.h"
 #include "kernels/cpu/normal_lanes.h"
 #include "kernels/cpu/set_kernels.h"
@@ -272,37 +272,42 @@ static const struct set_kernels *choose_kernels(void) {
     return &set_kernels_generic;
 }
 
-/* Two blocks are at work at a time: one is drawn, one prepared. */
-static reel_status allocate(struct sweep_job *job, reel_error *err) {
+/* The next `n` floats of the working memory; whole cache lines. */
+static float *next_floats(float **at, size_t n) {
+    float *floats = *at;
+    *at += (n + 15) / 16 * 16;
+    return floats;
+}
+
+/* Lays out the working memory. Two blocks are at work at a time: one is drawn, one prepared. */
+static reel_status lay_out(struct sweep_job *job, struct backend *backend, reel_error *err) {
     const size_t n_rows = (size_t)job->args->n_rows, n_columns = (size_t)job->args->n_columns;
-    TRY_RETURN(MEM_RAW(&job->q, n_rows * BLOCK, err));
-    TRY_RETURN(MEM_RAW(&job->x, n_columns * BLOCK * (size_t)job->n_blocks, err));
+    const size_t a_row = BLOCK + 2 * SET_MATRIX, a_column = 2 * SET_MATRIX + (size_t)(2 + job->n_blocks) * BLOCK;
+    const size_t ends = (size_t)8 * 16; /* eight arrays fill their last line */
+    void *memory;
+    TRY_RETURN(cpu_scratch(backend, (n_rows * a_row + n_columns * a_column + ends) * sizeof(float), &memory, err));
+    float *at = memory;
+    job->q = next_floats(&at, n_rows * BLOCK);
+    job->x = next_floats(&at, n_columns * BLOCK * (size_t)job->n_blocks);
     for (int b = 0; b < job->n_blocks; b++) {
         struct block *block = &job->blocks[b];
         block->first = b * BLOCK;
         block->width = job->d - block->first < BLOCK ? job->d - block->first : BLOCK;
         block->bias = block->first == job->args->k;
         block->x = job->x + (size_t)b * n_columns * BLOCK;
-        if (b >= 2) {
-            block->h = job->blocks[b - 2].h;
-            block->gain = job->blocks[b - 2].gain;
-            block->shift = job->blocks[b - 2].shift;
-            continue;
-        }
-        TRY_RETURN(MEM_RAW(&block->h, n_rows * SET_MATRIX, err));
-        TRY_RETURN(MEM_RAW(&block->gain, n_columns * SET_MATRIX, err));
-        TRY_RETURN(MEM_RAW(&block->shift, n_columns * BLOCK, err));
+        block->h = b < 2 ? next_floats(&at, n_rows * SET_MATRIX) : job->blocks[b - 2].h;
+        block->gain = b < 2 ? next_floats(&at, n_columns * SET_MATRIX) : job->blocks[b - 2].gain;
+        block->shift = b < 2 ? next_floats(&at, n_columns * BLOCK) : job->blocks[b - 2].shift;
     }
     return REEL_OK;
 }
 
 reel_status cpu_set_sweep(struct backend *backend, const struct set_sweep_args *args, reel_error *err) {
-    reel_status status = REEL_OK;
     struct sweep_job job = {.args = args, .kernels = choose_kernels(), .normals = normal_lanes_choose()};
-    job.d = args->k + (args->biases ? 1 : 0);
     const int64_t row_tasks = tasks_of(args->n_rows, ROWS_PER_TASK);
+    job.d = args->k + (args->biases ? 1 : 0);
     job.n_blocks = (job.d + BLOCK - 1) / BLOCK;
-    TRY(allocate(&job, err));
+    TRY_RETURN(lay_out(&job, backend, err));
     thread_pool_run(backend->pool, tasks_of(args->n_columns, SET_LANES), copy_task, &job);
     step(&job, backend->pool, NULL, &job.blocks[0]);
     for (int b = 0; b <= job.n_blocks; b++) {
@@ -311,13 +316,5 @@ reel_status cpu_set_sweep(struct backend *backend, const struct set_sweep_args *
         thread_pool_run(backend->pool, row_tasks, rows_task, &job);
         if (job.next) step(&job, backend->pool, &job.blocks[b], b + 1 < job.n_blocks ? &job.blocks[b + 1] : NULL);
     }
-cleanup:
-    for (int b = 0; b < 2; b++) {
-        mem_free(job.blocks[b].shift);
-        mem_free(job.blocks[b].gain);
-        mem_free(job.blocks[b].h);
-    }
-    mem_free(job.x);
-    mem_free(job.q);
-    return status;
+    return REEL_OK;
 }
