@@ -19,9 +19,4 @@ const struct forest_kernels *forest_kernels(enum simd_level level);
 
 extern const struct forest_kernels forest_kernels_avx2, forest_kernels_avx512;
 
-/* What a sum is multiplied by to be stars; exact. */
-static inline float forest_scale(const struct forest_plan *plan) {
-    return 1.0f / (float)(INT64_C(1) << plan->shift);
-}
-
 #endif

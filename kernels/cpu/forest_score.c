@@ -42,10 +42,6 @@ const struct forest_kernels *forest_kernels(enum simd_level level) {
 
 /* ---- tables ---- */
 
-static int64_t n_cells(const struct forest_plan *plan) {
-    return plan->group_cells[plan->n_groups];
-}
-
 /* Adds a tree's open leaves to its group's table. */
 static void fill_tree(const struct forest_plan *plan, const struct forest_kernels *kernels, int32_t root,
                       const float *user, const float *hour, int32_t *table) {
@@ -72,7 +68,7 @@ static void fill_tree(const struct forest_plan *plan, const struct forest_kernel
 static void fill_tables(const struct forest_plan *plan, const struct forest_kernels *kernels, const float *user,
                         int32_t hour, int32_t *tables) {
     const float *hour_values = plan->rows[2] + (int64_t)hour * plan->n_columns[2];
-    memset(tables, 0, (size_t)n_cells(plan) * sizeof *tables);
+    memset(tables, 0, (size_t)plan->n_cells * sizeof *tables);
     for (int32_t g = 0; g < plan->n_groups; g++)
         for (int32_t t = plan->group_trees[g]; t < plan->group_trees[g + 1]; t++)
             fill_tree(plan, kernels, plan->roots[t], user, hour_values, tables + plan->group_cells[g]);
@@ -84,7 +80,7 @@ static void fill_tables(const struct forest_plan *plan, const struct forest_kern
 /* Scores (n_users, M) of users whose tables (n_users, cells) are filled. */
 static void score_tile(const struct forest_plan *plan, const struct forest_kernels *kernels, const int32_t *tables,
                        int n_users, float *scores) {
-    const int64_t n_movies = plan->n_movies, cells = n_cells(plan);
+    const int64_t n_movies = plan->n_movies, cells = plan->n_cells;
     for (int64_t first = 0; first < n_movies; first += FOREST_BLOCK) {
         int64_t left = n_movies - first;
         for (int u = 0; u < n_users; u++) {
@@ -100,10 +96,10 @@ reel_status cpu_forest_movies(struct backend *backend, const struct forest_movie
     const struct forest_plan *plan = args->plan;
     const struct forest_kernels *kernels = forest_kernels(simd_level());
     int32_t *tables;
-    TRY_RETURN(MEM_RAW(&tables, args->n_users * n_cells(plan), err));
+    TRY_RETURN(MEM_RAW(&tables, args->n_users * (int64_t)plan->n_cells, err));
     for (int u = 0; u < args->n_users; u++)
         fill_tables(plan, kernels, args->user_values + (int64_t)u * plan->n_columns[0], args->hours[u],
-                    tables + u * n_cells(plan));
+                    tables + u * (int64_t)plan->n_cells);
     score_tile(plan, kernels, tables, args->n_users, args->scores);
     mem_free(tables);
     return REEL_OK;
@@ -174,7 +170,7 @@ static void topk_task(void *arg, int64_t task, int worker) {
     int n = left < TILE_USERS ? (int)left : TILE_USERS;
     for (int u = 0; u < n; u++)
         fill_tables(plan, job->kernels, plan->rows[0] + (int64_t)args->users[first + u] * plan->n_columns[0],
-                    args->hour, room->tables + u * n_cells(plan));
+                    args->hour, room->tables + u * (int64_t)plan->n_cells);
     score_tile(plan, job->kernels, room->tables, n, room->scores);
     for (int u = 0; u < n; u++) select_best(job, first + u, room->scores + (int64_t)u * plan->n_movies, room->keys);
 }
@@ -183,7 +179,7 @@ static reel_status rooms_new(const struct topk_job *job, int n_workers, reel_err
     const struct forest_plan *plan = job->args->plan;
     for (int i = 0; i < n_workers; i++) {
         struct topk_room *room = &job->rooms[i];
-        TRY_RETURN(MEM_RAW(&room->tables, TILE_USERS * n_cells(plan), err));
+        TRY_RETURN(MEM_RAW(&room->tables, TILE_USERS * (int64_t)plan->n_cells, err));
         TRY_RETURN(MEM_RAW(&room->scores, (int64_t)TILE_USERS * plan->n_movies, err));
         TRY_RETURN(MEM_RAW(&room->keys, top_n_capacity(job->wanted), err));
     }

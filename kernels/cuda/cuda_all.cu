@@ -237,6 +237,8 @@ static const struct backend_ops all_ops = {
     .gather = cuda_all_gather,
     .add_vectors = cuda_all_add_vectors,
     .pair_scores = cuda_all_pair_scores,
+    .forest_pairs = cuda_all_forest_pairs,
+    .forest_topk = cuda_all_forest_topk,
 };
 
 struct open_args {

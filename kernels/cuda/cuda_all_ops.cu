@@ -2,6 +2,7 @@
 #include "backend/factor_ops.h"
 #include "backend/gibbs_ops.h"
 #include "backend/topk_ops.h"
+#include "backend/tree_ops.h"
 #include "core/error.h"
 #include "kernels/cuda/cuda_all.h"
 #include "kernels/cuda/cuda_ops.h"
@@ -78,9 +79,9 @@ reel_status cuda_all_factor_solve(struct backend *backend, const struct factor_s
     return cuda_all_exchange(all, args->row_vectors, bytes, err);
 }
 
-/* ---- topk_users: users in parts ---- */
+/* ---- topk_users, forest_topk: users in parts ---- */
 
-/* Whole tiles of users to a device (kernels/cuda/topk_users.cu), so that no block is half empty. */
+/* Whole tiles of users to a device (kernels/cuda/topk_users.cu, forest_score.cu), so that no block is half empty. */
 enum { USER_TILE = 128 };
 
 static int64_t first_user(int64_t n, int parts, int part) {
@@ -105,6 +106,52 @@ static reel_status topk_part(struct cuda_all *all, int device, const void *arg, 
 reel_status cuda_all_topk_users(struct backend *backend, const struct topk_users_args *args, reel_error *err) {
     TRY_RETURN(cuda_all_use(cuda_all_of(backend), err));
     return cuda_all_at_once(cuda_all_of(backend), topk_part, args, err);
+}
+
+static reel_status move_plan(const struct cuda_all *all, int device, struct forest_plan *plan, reel_error *err) {
+    return move_to(all, device, err, plan->rows[0], plan->rows[1], plan->rows[2], plan->nodes, plan->roots,
+                   plan->group_trees, plan->group_cells, plan->codes, plan->leaf_sets, plan->cell_sets);
+}
+
+static reel_status forest_topk_part(struct cuda_all *all, int device, const void *arg, reel_error *err) {
+    struct forest_topk_args args = *(const struct forest_topk_args *)arg;
+    struct forest_plan plan = *args.plan;
+    const int64_t first = first_user(args.n_users, all->links.n, device);
+    TRY_RETURN(move_plan(all, device, &plan, err));
+    TRY_RETURN(move_to(all, device, err, args.seen_offsets, args.seen_movies));
+    args.plan = &plan;
+    args.n_users = first_user(args.n_users, all->links.n, device + 1) - first;
+    args.users += first;
+    if (args.seen_rows) args.seen_rows += first;
+    args.movies += first * args.n;
+    args.scores += first * args.n;
+    return cuda_forest_topk(cuda_all_device(all, device), &args, err);
+}
+
+reel_status cuda_all_forest_topk(struct backend *backend, const struct forest_topk_args *args, reel_error *err) {
+    TRY_RETURN(cuda_all_use(cuda_all_of(backend), err));
+    return cuda_all_at_once(cuda_all_of(backend), forest_topk_part, args, err);
+}
+
+/* ---- forest_pairs: pairs in parts ---- */
+
+static reel_status forest_pairs_part(struct cuda_all *all, int device, const void *arg, reel_error *err) {
+    struct forest_pairs_args args = *(const struct forest_pairs_args *)arg;
+    struct forest_plan plan = *args.plan;
+    const int64_t first = part_begin(args.n, all->links.n, device);
+    TRY_RETURN(move_plan(all, device, &plan, err));
+    args.plan = &plan;
+    args.n = part_begin(args.n, all->links.n, device + 1) - first;
+    args.users += first;
+    args.movies += first;
+    args.hours += first;
+    args.scores += first;
+    return cuda_forest_pairs(cuda_all_device(all, device), &args, err);
+}
+
+reel_status cuda_all_forest_pairs(struct backend *backend, const struct forest_pairs_args *args, reel_error *err) {
+    TRY_RETURN(cuda_all_use(cuda_all_of(backend), err));
+    return cuda_all_at_once(cuda_all_of(backend), forest_pairs_part, args, err);
 }
 
 /* ---- residuals, pair_scores: ratings in parts ---- */

@@ -57,6 +57,7 @@ struct forest_plan {
     int32_t n_groups, n_small;
     const int32_t *group_trees; /* (dev) (G + 1,) trees group_trees[g] .. group_trees[g+1]-1 */
     const int32_t *group_cells; /* (dev) (G + 1,) offset of a group's cells among all; multiples of 64 */
+    int32_t n_cells;            /* group_cells[G] */
     const uint16_t *codes;      /* (dev) (G, padded) a movie's cell within the group; 0 in the padding */
     int64_t padded;             /* M up to a multiple of FOREST_BLOCK */
     const int64_t *leaf_sets;   /* (dev) (L + 1,) offset of a leaf's cell set */
@@ -73,7 +74,8 @@ struct forest_movies_args {
     float *scores;            /* (n_users, M) out, stars */
 };
 
-/* forest_pairs: scores of (user, movie, hour) rows. Works on the calling thread alone, likewise. */
+/* forest_pairs: scores of (user, movie, hour) rows. Works on the calling thread alone, likewise; a device takes one
+ * call at a time. */
 struct forest_pairs_args {
     const struct forest_plan *plan;
     int64_t n;
@@ -89,13 +91,18 @@ struct forest_topk_args {
     const int32_t *users;        /* (n_users,) rows of the plan's user table; n_users of the plan = unknown */
     int32_t hour;                /* the same for all */
     const int32_t *seen_rows;    /* (n_users,) rows of the CSR below */
-    const int64_t *seen_offsets; /* NULL = nobody has seen anything */
-    const int32_t *seen_movies;  /* movies to leave out */
+    const int64_t *seen_offsets; /* (dev) NULL = nobody has seen anything */
+    const int32_t *seen_movies;  /* (dev) movies to leave out */
     const uint8_t *candidates;   /* (M,) 1 = allowed; NULL = all */
-    int n;                       /* >= 1 */
+    int n;                       /* >= 1; on a device at most TOPK_DEVICE_N_MAX (backend/topk_ops.h) */
     int32_t *movies;             /* (n_users, n) out, -1 past the end */
     float *scores;               /* (n_users, n) out, NaN past the end */
 };
+
+/* What a sum is multiplied by to be stars; exact. */
+static inline float forest_scale(const struct forest_plan *plan) {
+    return 1.0f / (float)(INT64_C(1) << plan->shift);
+}
 
 struct tree_total {
     int64_t sum, count; /* of residuals; of ratings */

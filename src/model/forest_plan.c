@@ -280,6 +280,7 @@ static reel_status put_groups(struct planner *planner, int *possible, reel_error
                     out->leaf_sets[leaf + 1] = out->leaf_sets[leaf] + padded_cells(group) / 64, leaf++;
         }
     }
+    out->plan.n_cells = (int32_t)cells;
     return REEL_OK;
 }
 
@@ -316,19 +317,56 @@ cleanup:
     return status;
 }
 
-/* The arrays where the backend reads them. */
-static reel_status put_arrays(struct forest_planned *out, reel_error *err) {
-    struct forest_plan *plan = &out->plan;
+/* Elements of each of the plan's arrays. */
+struct array_sizes {
+    int64_t rows[FOREST_TABLES], groups, codes, leaves, sets;
+};
+
+static struct array_sizes sizes_of(const struct forest_planned *planned) {
+    const struct forest_plan *plan = &planned->plan;
     const int64_t rows[FOREST_TABLES] = {(int64_t)plan->n_users + 1, (int64_t)plan->n_movies + 1, STAR_HOURS + 1};
+    struct array_sizes sizes = {.groups = (int64_t)plan->n_groups + 1,
+                                .codes = plan->n_groups * plan->padded,
+                                .leaves = (int64_t)plan->n_leaves + 1,
+                                .sets = planned->leaf_sets[plan->n_leaves]};
+    for (int t = 0; t < FOREST_TABLES; t++) sizes.rows[t] = rows[t] * plan->n_columns[t];
+    return sizes;
+}
+
+size_t forest_plan_bytes(const struct forest_planned *planned) {
+    const struct array_sizes sizes = sizes_of(planned);
+    const size_t floats = (size_t)(sizes.rows[0] + sizes.rows[1] + sizes.rows[2]);
+    return sizeof(float) * floats + sizeof(struct tree_step) * (size_t)planned->plan.n_nodes +
+           sizeof(int32_t) * ((size_t)planned->plan.n_trees + 2 * (size_t)sizes.groups) +
+           sizeof(uint16_t) * (size_t)sizes.codes + sizeof(int64_t) * (size_t)(sizes.leaves + sizes.sets);
+}
+
+reel_status forest_plan_place(const struct forest_planned *planned, struct job_memory *job, struct forest_plan *out,
+                              reel_error *err) {
+    const struct array_sizes sizes = sizes_of(planned);
+    *out = planned->plan;
     for (int t = 0; t < FOREST_TABLES; t++)
-        TRY_RETURN(JOB_CONSTANT(&out->job, &plan->rows[t], out->rows[t], rows[t] * plan->n_columns[t], err));
-    TRY_RETURN(JOB_CONSTANT(&out->job, &plan->nodes, out->nodes, plan->n_nodes, err));
-    TRY_RETURN(JOB_CONSTANT(&out->job, &plan->roots, out->roots, plan->n_trees, err));
-    TRY_RETURN(JOB_CONSTANT(&out->job, &plan->group_trees, out->group_trees, (int64_t)plan->n_groups + 1, err));
-    TRY_RETURN(JOB_CONSTANT(&out->job, &plan->group_cells, out->group_cells, (int64_t)plan->n_groups + 1, err));
-    TRY_RETURN(JOB_CONSTANT(&out->job, &plan->codes, out->codes, plan->n_groups * plan->padded, err));
-    TRY_RETURN(JOB_CONSTANT(&out->job, &plan->leaf_sets, out->leaf_sets, (int64_t)plan->n_leaves + 1, err));
-    return JOB_CONSTANT(&out->job, &plan->cell_sets, out->cell_sets, out->leaf_sets[plan->n_leaves], err);
+        TRY_RETURN(JOB_CONSTANT(job, &out->rows[t], planned->rows[t], sizes.rows[t], err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->nodes, planned->nodes, out->n_nodes, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->roots, planned->roots, out->n_trees, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->group_trees, planned->group_trees, sizes.groups, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->group_cells, planned->group_cells, sizes.groups, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->codes, planned->codes, sizes.codes, err));
+    TRY_RETURN(JOB_CONSTANT(job, &out->leaf_sets, planned->leaf_sets, sizes.leaves, err));
+    return JOB_CONSTANT(job, &out->cell_sets, planned->cell_sets, sizes.sets, err);
+}
+
+/* The plan as host operators read it. */
+static void point_to_arrays(struct forest_planned *out) {
+    struct forest_plan *plan = &out->plan;
+    for (int t = 0; t < FOREST_TABLES; t++) plan->rows[t] = out->rows[t];
+    plan->nodes = out->nodes;
+    plan->roots = out->roots;
+    plan->group_trees = out->group_trees;
+    plan->group_cells = out->group_cells;
+    plan->codes = out->codes;
+    plan->leaf_sets = out->leaf_sets;
+    plan->cell_sets = out->cell_sets;
 }
 
 static void planner_free(struct planner *planner) {
@@ -351,16 +389,14 @@ static int has_plan(const struct forest *forest) {
     return fits;
 }
 
-reel_status forest_plan_new(reel_context *ctx, struct backend *backend, const struct reel_model *model,
-                            const struct forest *forest, int32_t n_movies, const int32_t *movie_map,
-                            struct forest_planned **out, reel_error *err) {
+reel_status forest_plan_new(reel_context *ctx, const struct reel_model *model, const struct forest *forest,
+                            int32_t n_movies, const int32_t *movie_map, struct forest_planned **out, reel_error *err) {
     reel_status status = REEL_OK;
     int possible = 1;
     struct planner planner = {.ctx = ctx, .forest = forest, .n_movies = n_movies, .n_trees = forest->n_trees};
     *out = NULL;
     if (!has_plan(forest)) return REEL_OK;
     TRY(MEM_NEW(&planner.out, 1, err));
-    planner.out->job.backend = backend;
     planner.out->plan = (struct forest_plan){.n_users = model->n_users,
                                              .n_movies = n_movies,
                                              .base = forest->fixed_base,
@@ -377,7 +413,7 @@ reel_status forest_plan_new(reel_context *ctx, struct backend *backend, const st
     if (possible) TRY(put_groups(&planner, &possible, err));
     if (!possible) goto cleanup;
     TRY(put_sets(&planner, err));
-    TRY(put_arrays(planner.out, err));
+    point_to_arrays(planner.out);
     *out = planner.out;
     planner.out = NULL;
 cleanup:
@@ -388,7 +424,6 @@ cleanup:
 
 void forest_plan_free(struct forest_planned *planned) {
     if (!planned) return;
-    job_memory_free(&planned->job);
     for (int t = 0; t < FOREST_TABLES; t++) mem_free(planned->rows[t]);
     void *all[] = {planned->nodes, planned->roots,     planned->group_trees, planned->group_cells,
                    planned->codes, planned->leaf_sets, planned->cell_sets};

@@ -33,7 +33,7 @@ static int64_t wave_of(const struct backend *device) {
 static reel_status topk_wave(const struct many_job *job, int64_t first, int64_t n_users, reel_error *err) {
     struct reel_scorer *scorer = job->scorer;
     const struct scorer_bulk *bulk = &scorer->bulk;
-    TRY_RETURN(scorer_place(scorer, err));
+    TRY_RETURN(scorer_place(scorer, SCORER_USERS | SCORER_PANELS | SCORER_SEEN, err));
     for (int64_t i = 0; i < n_users; i++) job->rows[i] = scorer_model_user(scorer, job->users[first + i]);
     struct topk_users_args args = {.panels = &bulk->panels,
                                    .n_users = n_users,
@@ -53,9 +53,10 @@ static reel_status topk_wave(const struct many_job *job, int64_t first, int64_t 
 }
 
 static reel_status forest_wave(const struct many_job *job, int64_t first, int64_t n_users, reel_error *err) {
-    const struct reel_scorer *scorer = job->scorer;
-    const struct forest_plan *plan = &scorer->planned->plan;
-    const struct ratings *ratings = &scorer->dataset->ratings;
+    struct reel_scorer *scorer = job->scorer;
+    const struct scorer_bulk *bulk = &scorer->bulk;
+    const struct forest_plan *plan = &bulk->plan;
+    TRY_RETURN(scorer_place(scorer, SCORER_TREES | SCORER_SEEN, err));
     uint32_t time = job->filter->time ? job->filter->time : scorer->dataset->newest_time;
     for (int64_t i = 0; i < n_users; i++) {
         int32_t row = scorer_model_user(scorer, job->users[first + i]);
@@ -66,13 +67,13 @@ static reel_status forest_wave(const struct many_job *job, int64_t first, int64_
                                     .users = job->rows,
                                     .hour = star_hour(time),
                                     .seen_rows = job->users + first,
-                                    .seen_offsets = job->filter->include_seen ? NULL : ratings->user_offsets,
-                                    .seen_movies = ratings->user_movies,
+                                    .seen_offsets = job->filter->include_seen ? NULL : bulk->seen_offsets,
+                                    .seen_movies = bulk->seen_movies,
                                     .candidates = job->candidates,
                                     .n = job->n,
                                     .movies = job->movies + first * job->n,
                                     .scores = job->scores + first * job->n};
-    return scorer->backend->ops->forest_topk(scorer->backend, &args, err);
+    return scorer->device->ops->forest_topk(scorer->device, &args, err);
 }
 
 struct loop_room {
@@ -151,9 +152,9 @@ reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, con
                                        const reel_recommend_query *filter, int32_t *movies, float *scores,
                                        reel_error *err) {
     reel_status status = REEL_OK;
-    int by_forest = scorer->planned && scorer->backend->ops->forest_topk;
-    int by_operator = by_forest || (scorer->has_panels && scorer->backend->ops->topk_users);
-    int on_device = by_operator && !by_forest && scorer->device != scorer->backend;
+    int by_forest = scorer->planned && scorer->device->ops->forest_topk;
+    int by_operator = by_forest || (scorer->has_panels && scorer->device->ops->topk_users);
+    int on_device = by_operator && scorer->device != scorer->backend;
     int32_t n_movies = scorer->dataset->n_movies;
     reel_recommend_query none;
     reel_recommend_query_default(&none);
@@ -176,6 +177,7 @@ reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, con
         return error_set(err, REEL_UNSUPPORTED,
                          "the %s device lists at most %d movies a user (found %d; use --device cpu)",
                          scorer->device->ops->name, TOPK_DEVICE_N_MAX, n);
+    TRY(scorer_check_trees(scorer, err));
     TRY(scorer_check_indices("user", n_users, users, 0, scorer->dataset->n_users, err));
     TRY(MEM_RAW(&job.candidates, n_movies, err));
     for (int32_t m = 0; m < n_movies; m++) job.candidates[m] = (uint8_t)scorer_movie_passes(scorer, job.filter, m);

@@ -52,14 +52,13 @@ reel_status reel_scorer_new(reel_context *ctx, const reel_dataset *dataset, cons
     TRY(bind_ids(scorer, err));
     TRY(context_host_backend(ctx, &scorer->backend, err));
     TRY(context_backend(ctx, &scorer->device, err));
-    if (!scorer->device->ops->topk_users) scorer->device = scorer->backend;
     const struct algorithm *algorithm = model->algorithm;
     scorer->has_panels =
         algorithm->factor_view && scorer->backend->ops->score_movies && algorithm->factor_view(model, &scorer->view);
     if (scorer->has_panels) TRY(scorer_pack(scorer, err));
     if (algorithm->forest_view && algorithm->forest_view(model) && scorer->backend->ops->forest_movies)
-        TRY(forest_plan_new(ctx, scorer->backend, model, algorithm->forest_view(model), dataset->n_movies,
-                            scorer->movie_map, &scorer->planned, err));
+        TRY(forest_plan_new(ctx, model, algorithm->forest_view(model), dataset->n_movies, scorer->movie_map,
+                            &scorer->planned, err));
     *out = scorer;
     scorer = NULL;
 cleanup:
@@ -74,6 +73,14 @@ void reel_scorer_free(reel_scorer *scorer) {
     mem_free(scorer->user_map);
     mem_free(scorer->movie_map);
     mem_free(scorer);
+}
+
+reel_status scorer_check_trees(const struct reel_scorer *scorer, reel_error *err) {
+    const struct algorithm *algorithm = scorer->model->algorithm;
+    struct backend *backend = scorer->device;
+    if (scorer->device == scorer->backend || scorer->planned) return REEL_OK;
+    if (!algorithm->forest_view || !algorithm->forest_view(scorer->model)) return REEL_OK;
+    return context_fall_back(scorer->ctx, "scoring by trees of so many leaves", &backend, err);
 }
 
 /* ---- one user's scores ---- */

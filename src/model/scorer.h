@@ -7,12 +7,22 @@
 #include "model/forest_plan.h"
 #include "model/model.h"
 
-/* What topk_users reads, on the context's backend: the scorer's own arrays, or copies on a device. */
+/* Parts of what the bulk operators read. */
+enum scorer_part {
+    SCORER_USERS = 1,  /* factors and biases */
+    SCORER_PANELS = 2, /* of movies */
+    SCORER_SEEN = 4,
+    SCORER_TREES = 8,
+    SCORER_PARTS_END = 16
+};
+
+/* What the bulk operators read, on the scorer's device: its own arrays, or copies. */
 struct scorer_bulk {
     struct job_memory job;
-    int placed;
-    struct factor_panels panels;
+    int placed; /* parts that are there */
     const float *user_factors, *user_bias;
+    struct factor_panels panels;
+    struct forest_plan plan;
     const int64_t *seen_offsets;
     const int32_t *seen_movies;
 };
@@ -24,7 +34,7 @@ struct reel_scorer {
     /* Model index of a dataset index, -1 = unknown to the model; NULL = the same indices. */
     int32_t *user_map, *movie_map;  /* (n_users,), (n_movies,) of the dataset */
     struct backend *backend;        /* on host memory: single requests are too small for a device */
-    struct backend *device;         /* the context's if it has topk_users, else `backend` */
+    struct backend *device;         /* the context's, for work in bulk; may be `backend` */
     struct scorer_bulk bulk;        /* made by scorer_place */
     int has_panels;                 /* the model has factors: the backend's operators score it */
     struct factor_view view;        /* users: model indices */
@@ -36,8 +46,13 @@ struct reel_scorer {
 /* Packs the movie factors of scorer->view into scorer->panels. */
 reel_status scorer_pack(struct reel_scorer *scorer, reel_error *err);
 void scorer_pack_free(struct reel_scorer *scorer);
-/* Makes scorer->bulk for scorer->device once; it stays for the scorer's life. NO_MEMORY says how much it needs. */
-reel_status scorer_place(struct reel_scorer *scorer, reel_error *err);
+/* Puts parts of scorer->bulk on scorer->device, each once; they stay for the scorer's life. NO_MEMORY says how much
+ * they need. */
+reel_status scorer_place(struct reel_scorer *scorer, int parts, reel_error *err);
+
+/* Before work in bulk: trees that no operator takes are scored by the CPU, with one line of notice under "auto";
+ * UNSUPPORTED where a device was asked for by name. */
+reel_status scorer_check_trees(const struct reel_scorer *scorer, reel_error *err);
 
 static inline int32_t scorer_model_user(const struct reel_scorer *scorer, int32_t user) {
     return user < 0 || !scorer->user_map ? user : scorer->user_map[user];

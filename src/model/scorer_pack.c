@@ -69,35 +69,6 @@ cleanup:
     return status;
 }
 
-reel_status scorer_place(struct reel_scorer *scorer, reel_error *err) {
-    reel_status status = REEL_OK;
-    struct scorer_bulk *bulk = &scorer->bulk;
-    const struct factor_panels *panels = &scorer->panels;
-    const struct ratings *ratings = &scorer->dataset->ratings;
-    const size_t padded = (size_t)panels->n_panels * TOPK_PANEL, n_users = (size_t)scorer->model->n_users;
-    const size_t factors = padded * (size_t)panels->k, users = n_users * (size_t)scorer->view.stride;
-    if (bulk->placed) return REEL_OK;
-    bulk->job.backend = scorer->device;
-    bulk->panels = *panels;
-    TRY(job_reserve(&bulk->job, "recommending",
-                    sizeof(float) * (factors + padded + users + n_users) + sizeof(int32_t) * 2 * padded +
-                        sizeof(int64_t) * ((size_t)ratings->n_users + 1) + sizeof(int32_t) * (size_t)ratings->n_ratings,
-                    err));
-    TRY(JOB_CONSTANT(&bulk->job, &bulk->panels.factors, panels->factors, factors, err));
-    TRY(JOB_CONSTANT(&bulk->job, &bulk->panels.bias, panels->bias, padded, err));
-    TRY(JOB_CONSTANT(&bulk->job, &bulk->panels.movies, panels->movies, padded, err));
-    TRY(JOB_CONSTANT(&bulk->job, &bulk->panels.positions, panels->positions, panels->n_movies, err));
-    TRY(JOB_CONSTANT(&bulk->job, &bulk->user_factors, scorer->view.user_factors, users, err));
-    TRY(JOB_CONSTANT(&bulk->job, &bulk->user_bias, scorer->view.user_bias, n_users, err));
-    TRY(JOB_CONSTANT(&bulk->job, &bulk->seen_offsets, ratings->user_offsets, ratings->n_users + 1, err));
-    TRY(JOB_CONSTANT(&bulk->job, &bulk->seen_movies, ratings->user_movies, ratings->n_ratings, err));
-    bulk->placed = 1;
-    return REEL_OK;
-cleanup:
-    job_memory_free(&bulk->job);
-    return status;
-}
-
 void scorer_pack_free(struct reel_scorer *scorer) {
     if (scorer->bulk.job.backend) job_memory_free(&scorer->bulk.job);
     mem_free(scorer->zeros);

@@ -25,6 +25,8 @@ reel_status recommend_on_this_thread(const struct snapshot_model *model, int64_t
     struct reel_scorer scorer = *model->scorer;
     scorer.ctx = ctx;
     TRY(context_backend(ctx, &scorer.backend, err));
+    scorer.device = scorer.backend;
+    scorer.bulk = (struct scorer_bulk){0};
     TRY(reel_scorer_recommend_many(&scorer, n_users, users, n, NULL, movies, scores, err));
 cleanup:
     reel_context_free(ctx);

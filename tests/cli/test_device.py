@@ -148,9 +148,11 @@ def test_clusters_are_the_same_file(dataset, tmp_path, affinity):
 
 
 @pytest.mark.skipif("cuda" not in USABLE, reason="no usable GPU here")
-def test_lists_are_the_same_file(dataset, tmp_path):
-    model = tmp_path / "svd.reel"
-    done = reel("train", str(dataset), "-m", "svd", "-p", "epochs=3", "--device", "cpu", "--quiet", "-o", str(model))
+@pytest.mark.parametrize("algorithm,params", [("svd", ["epochs=3"]), ("gbdt", ["n_estimators=30"])])
+def test_lists_are_the_same_file(dataset, tmp_path, algorithm, params):
+    model = tmp_path / "model.reel"
+    words = [word for param in params for word in ("-p", param)]
+    done = reel("train", str(dataset), "-m", algorithm, *words, "--device", "cpu", "--quiet", "-o", str(model))
     assert done.returncode == 0, done.stderr
     (_, cpu), (_, cuda) = on_both("recommend", str(dataset), "--model", str(model), "--all", "-n", "20",
                                   out=tmp_path / "top.csv")

@@ -1,13 +1,12 @@
 /* Forest scoring: every path against a walk of each tree, bit for bit (sums are integers), on random forests: shallow
  * and deep ones, one leaf only, no columns of a table, more cells than a small group holds. */
-#include "test.h"
-
 #include "backend/backend_ops.h"
 #include "backend/tree_ops.h"
 #include "core/context.h"
 #include "core/doctor.h"
 #include "kernels/common/tree_walk.h"
 #include "model/forest_plan.h"
+#include "ops/device.h"
 
 enum { N_USERS = 23, ROWS_MAX = 4096, NODES_MAX = 65536, COLUMNS = 12 };
 
@@ -22,7 +21,7 @@ struct problem {
 
 static uint32_t state;
 
-static uint32_t draw(void) {
+static uint32_t random_word(void) {
     state ^= state << 13, state ^= state >> 17, state ^= state << 5; /* Marsaglia's xorshift */
     return state >> 3;
 }
@@ -30,20 +29,20 @@ static uint32_t draw(void) {
 /* A random tree below node `at`; ends early now and then. */
 static void grow(struct problem *p, int32_t *n_nodes, int32_t *n_leaves, int depth) {
     int32_t at = (*n_nodes)++;
-    if (depth == 0 || draw() % 16 == 0) {
-        int32_t value = (int32_t)(draw() % 2000001) - 1000000;
+    if (depth == 0 || random_word() % 16 == 0) {
+        int32_t value = (int32_t)(random_word() % 2000001) - 1000000;
         p->nodes[at] = (struct tree_step){-1, 0, value, (*n_leaves)++};
         return;
     }
-    int32_t column = (int32_t)(draw() % (unsigned)p->forest.columns.n), left = *n_nodes;
+    int32_t column = (int32_t)(random_word() % (unsigned)p->forest.columns.n), left = *n_nodes;
     grow(p, n_nodes, n_leaves, depth - 1);
     int32_t right = *n_nodes;
     grow(p, n_nodes, n_leaves, depth - 1);
-    p->nodes[at] = (struct tree_step){column, (float)(draw() % 64) / 8, left, right};
+    p->nodes[at] = (struct tree_step){column, (float)(random_word() % 64) / 8, left, right};
 }
 
 /* `tables` says which tables have columns; a third of the movies is unknown to the model when `mapped`. */
-static struct problem *make(int32_t n_movies, int n_trees, int depth, const char *tables, int mapped) {
+static struct problem *make_problem(int32_t n_movies, int n_trees, int depth, const char *tables, int mapped) {
     struct problem *p = calloc(1, sizeof *p);
     if (!p) exit(1);
     state = 2463534242u + (uint32_t)(n_movies * 31 + n_trees * 7 + depth + mapped);
@@ -58,7 +57,8 @@ static struct problem *make(int32_t n_movies, int n_trees, int depth, const char
         columns->tables[c] = (uint8_t)(tables[c] == 'u' ? STAR_USER : tables[c] == 'm' ? STAR_MOVIE : STAR_CALENDAR);
         columns->values[c] = p->values[c];
         columns->n++;
-        for (int i = 0; i < ROWS_MAX; i++) p->values[c][i] = (float)(draw() % 64) / 8 + (float)(draw() % 2) / 16;
+        for (int i = 0; i < ROWS_MAX; i++)
+            p->values[c][i] = (float)(random_word() % 64) / 8 + (float)(random_word() % 2) / 16;
     }
     int32_t n_nodes = 0;
     for (int t = 0; t < n_trees; t++) {
@@ -106,8 +106,8 @@ static void check_pairs(const struct problem *p, struct backend *backend, const 
     reel_error err;
     for (int i = 0; i < PAIRS; i++) {
         users[i] = i % (N_USERS + 1);
-        movies[i] = (int32_t)(draw() % (unsigned)(p->n_movies + 1));
-        hours[i] = (int32_t)(draw() % (STAR_HOURS + 1));
+        movies[i] = (int32_t)(random_word() % (unsigned)(p->n_movies + 1));
+        hours[i] = (int32_t)(random_word() % (STAR_HOURS + 1));
     }
     struct forest_pairs_args args = {&planned->plan, PAIRS, users, movies, hours, scores};
     REQUIRE_OK(backend->ops->forest_pairs(backend, &args, &err), err);
@@ -164,7 +164,7 @@ static void check_problem(reel_context *ctx, struct problem *p, int big) {
     struct forest_planned *planned;
     reel_error err;
     REQUIRE_OK(context_backend(ctx, &backend, &err), err);
-    REQUIRE_OK(forest_plan_new(ctx, backend, &p->model, &p->forest, p->n_movies, p->map, &planned, &err), err);
+    REQUIRE_OK(forest_plan_new(ctx, &p->model, &p->forest, p->n_movies, p->map, &planned, &err), err);
     CHECK(planned != NULL);
     if (planned) {
         CHECK_INT(planned->plan.n_groups > planned->plan.n_small, big);
@@ -187,15 +187,15 @@ static void check_level(const char *simd, int threads) {
     options.threads = threads;
     options.device = "cpu";
     REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
-    check_problem(ctx, make(0, 3, 3, "umh", 0), 0);
-    check_problem(ctx, make(1, 1, 0, "umh", 0), 0);
-    check_problem(ctx, make(37, 0, 3, "umh", 0), 0);
-    check_problem(ctx, make(255, 5, 1, "mmmu", 1), 0);
-    check_problem(ctx, make(256, 20, 2, "uuh", 0), 0);
-    check_problem(ctx, make(257, 100, 3, "ummmmmmhh", 1), 0);
-    check_problem(ctx, make(3001, 300, 3, "uummmmmmhh", 0), 0);
-    check_problem(ctx, make(700, 40, 7, "ummmmhm", 1), 1);
-    check_problem(ctx, make(1500, 20, 8, "ummmmhm", 0), 1);
+    check_problem(ctx, make_problem(0, 3, 3, "umh", 0), 0);
+    check_problem(ctx, make_problem(1, 1, 0, "umh", 0), 0);
+    check_problem(ctx, make_problem(37, 0, 3, "umh", 0), 0);
+    check_problem(ctx, make_problem(255, 5, 1, "mmmu", 1), 0);
+    check_problem(ctx, make_problem(256, 20, 2, "uuh", 0), 0);
+    check_problem(ctx, make_problem(257, 100, 3, "ummmmmmhh", 1), 0);
+    check_problem(ctx, make_problem(3001, 300, 3, "uummmmmmhh", 0), 0);
+    check_problem(ctx, make_problem(700, 40, 7, "ummmmhm", 1), 1);
+    check_problem(ctx, make_problem(1500, 20, 8, "ummmmhm", 0), 1);
     reel_context_free(ctx);
 }
 
@@ -213,21 +213,161 @@ static void simd_levels(void) {
 static void too_many_leaves(void) {
     unsetenv("REEL_SIMD");
     reel_context *ctx;
-    struct backend *backend;
     struct forest_planned *planned;
     reel_error err;
     REQUIRE_OK(reel_context_new(NULL, &ctx, &err), err);
-    REQUIRE_OK(context_backend(ctx, &backend, &err), err);
-    struct problem *p = make(100, 3, 10, "umh", 0);
-    REQUIRE_OK(forest_plan_new(ctx, backend, &p->model, &p->forest, p->n_movies, NULL, &planned, &err), err);
+    struct problem *p = make_problem(100, 3, 10, "umh", 0);
+    REQUIRE_OK(forest_plan_new(ctx, &p->model, &p->forest, p->n_movies, NULL, &planned, &err), err);
     CHECK(planned == NULL);
     free(p);
     reel_context_free(ctx);
 }
 
+/* ---- on a device ---- */
+
+struct request {
+    int n_users, n, with_seen, with_candidates;
+};
+
+static struct forest_planned *plan_of(const struct problem *p) {
+    struct forest_planned *planned;
+    reel_error err;
+    REQUIRE_OK(forest_plan_new(context, &p->model, &p->forest, p->n_movies, p->map, &planned, &err), err);
+    if (!planned) exit(1);
+    return planned;
+}
+
+/* Row 0 has seen all movies, row 1 none, the others every third or so. */
+static int64_t *seen_of(const struct problem *p, int n_rows, int32_t **movies) {
+    int64_t *offsets = make(n_rows + 1, sizeof *offsets);
+    *movies = make((int64_t)n_rows * p->n_movies, sizeof **movies);
+    for (int u = 0; u < n_rows; u++) {
+        offsets[u + 1] = offsets[u];
+        for (int32_t m = 0; m < p->n_movies; m++)
+            if (u == 0 || (u > 1 && random_word() % 3 == 0)) (*movies)[offsets[u + 1]++] = m;
+    }
+    return offsets;
+}
+
+struct lists {
+    int32_t *movies;
+    float *scores;
+};
+
+static struct lists lists_of(struct backend *backend, const struct forest_planned *planned, const int32_t *users,
+                             const int64_t *offsets, const int32_t *seen, const uint8_t *candidates,
+                             struct request request) {
+    struct job_memory job = {.backend = backend};
+    struct forest_plan plan;
+    const int64_t results = (int64_t)request.n_users * request.n;
+    struct lists out = {make(results, 4), make(results, 4)};
+    int32_t *rows = make(request.n_users, sizeof *rows);
+    reel_error err;
+    REQUIRE_OK(forest_plan_place(planned, &job, &plan, &err), err);
+    for (int u = 0; u < request.n_users; u++) rows[u] = u;
+    struct forest_topk_args args = {.plan = &plan,
+                                    .n_users = request.n_users,
+                                    .users = users,
+                                    .hour = 77,
+                                    .seen_rows = rows,
+                                    .candidates = request.with_candidates ? candidates : NULL,
+                                    .n = request.n,
+                                    .movies = out.movies,
+                                    .scores = out.scores};
+    if (request.with_seen) args.seen_offsets = PUT(&job, offsets, request.n_users + 1);
+    if (request.with_seen) args.seen_movies = PUT(&job, seen, offsets[request.n_users]);
+    REQUIRE_OK(backend->ops->forest_topk(backend, &args, &err), err);
+    job_memory_free(&job);
+    mem_free(rows);
+    return out;
+}
+
+static void compare_lists(const struct problem *p, const struct forest_planned *planned, struct request request) {
+    const size_t bytes = (size_t)request.n_users * (size_t)request.n * 4;
+    int32_t *users = make(request.n_users, sizeof *users), *seen;
+    uint8_t *candidates = make(p->n_movies, 1);
+    int64_t *offsets = seen_of(p, request.n_users, &seen);
+    char what[96];
+    for (int u = 0; u < request.n_users; u++)
+        users[u] = (int32_t)(random_word() % (N_USERS + 1)); /* unknown ones too */
+    for (int32_t m = 0; m < p->n_movies; m++) candidates[m] = random_word() % 4 != 0;
+    struct lists expected = lists_of(reference, planned, users, offsets, seen, candidates, request);
+    struct lists found = lists_of(device, planned, users, offsets, seen, candidates, request);
+    snprintf(what, sizeof what, "%d movies, %d trees, %d users, n %d", p->n_movies, p->forest.n_trees, request.n_users,
+             request.n);
+    check_same(what, expected.movies, found.movies, bytes);
+    check_same(what, expected.scores, found.scores, bytes); /* one NaN past the end everywhere */
+    mem_free(users), mem_free(seen), mem_free(candidates), mem_free(offsets);
+}
+
+/* Movies, trees, depth: nothing, one leaf, odd sizes, several stages of tables. */
+static const struct shape {
+    int n_movies, n_trees, depth;
+    const char *tables;
+} shapes[] = {{0, 3, 3, "umh"},        {1, 1, 0, "umh"},           {37, 0, 3, "umh"},
+              {255, 5, 1, "mmmu"},     {256, 20, 2, "uuh"},        {513, 100, 3, "ummmmmmhh"},
+              {1500, 20, 8, "ummmhm"}, {2600, 60, 3, "uummmmmmh"}, {4000, 30, 8, "uuummmmmmm"}};
+
+static void forest_topk_matches(void) {
+    int staged = 0, alone = 0;
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        const struct shape *shape = &shapes[i];
+        struct problem *p = make_problem(shape->n_movies, shape->n_trees, shape->depth, shape->tables, i % 2);
+        struct forest_planned *planned = plan_of(p);
+        staged |= planned->plan.n_cells > 2048;
+        for (int g = 0; g < planned->plan.n_groups; g++)
+            alone |= planned->group_cells[g + 1] - planned->group_cells[g] > 2048;
+        compare_lists(p, planned, (struct request){0, 3, 1, 1});
+        compare_lists(p, planned, (struct request){1, 1, 0, 0});
+        compare_lists(p, planned, (struct request){9, 10, 1, 0});
+        compare_lists(p, planned, (struct request){70, 150, 1, 1});
+        if (p->n_movies < 2000) compare_lists(p, planned, (struct request){8, p->n_movies + 3, 1, 0});
+        compare_lists(p, planned, (struct request){3, 2048, 0, 1});
+        forest_plan_free(planned);
+        free(p);
+    }
+    CHECK(staged && alone);
+}
+
+static void forest_pairs_match(void) {
+    enum { PAIRS = 5003 };
+    static const int sizes[] = {0, 1, 127, 128, PAIRS};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        struct problem *p = make_problem(shapes[i].n_movies, shapes[i].n_trees, shapes[i].depth, shapes[i].tables, 1);
+        struct forest_planned *planned = plan_of(p);
+        int32_t *at = make(3 * PAIRS, sizeof *at);
+        for (int pair = 0; pair < PAIRS; pair++) {
+            at[pair] = (int32_t)(random_word() % (N_USERS + 1));
+            at[PAIRS + pair] = (int32_t)(random_word() % (unsigned)(p->n_movies + 1));
+            at[2 * PAIRS + pair] = (int32_t)(random_word() % (STAR_HOURS + 1));
+        }
+        for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+            float *scores[2] = {make(PAIRS, 4), make(PAIRS, 4)};
+            for (int side = 0; side < 2; side++) {
+                struct backend *backend = side ? device : reference;
+                struct job_memory job = {.backend = backend};
+                struct forest_plan plan;
+                reel_error err;
+                REQUIRE_OK(forest_plan_place(planned, &job, &plan, &err), err);
+                struct forest_pairs_args args = {&plan, sizes[s], at, at + PAIRS, at + 2 * PAIRS, scores[side]};
+                REQUIRE_OK(backend->ops->forest_pairs(backend, &args, &err), err);
+                job_memory_free(&job);
+            }
+            check_same("forest_pairs", scores[0], scores[1], PAIRS * sizeof(float));
+        }
+        mem_free(at);
+        forest_plan_free(planned);
+        free(p);
+    }
+}
+
+static const struct device_row device_rows[] = {DEVICE_ROW(forest_topk_matches), DEVICE_ROW(forest_pairs_match)};
+
 int main(void) {
+    device_begin();
     RUN(plain_loops);
     RUN(simd_levels);
     RUN(too_many_leaves);
-    TEST_EXIT();
+    unsetenv("REEL_SIMD");
+    return device_end(device_rows, sizeof device_rows / sizeof device_rows[0]);
 }
