@@ -1,9 +1,14 @@
 # Decides whether the CUDA backend is built. AUTO takes an nvcc that works; a broken one is as good as none.
+# EMULATED needs none: ReelEmulator.cmake compiles the same kernels for the CPU, for tests alone.
 set(REEL_WITH_CUDA 0)
-if(NOT REEL_CUDA MATCHES "^(AUTO|ON|OFF)$")
-  message(FATAL_ERROR "REEL_CUDA must be AUTO, ON or OFF (found ${REEL_CUDA})")
+set(REEL_CUDA_EMULATED 0)
+if(NOT REEL_CUDA MATCHES "^(AUTO|ON|OFF|EMULATED)$")
+  message(FATAL_ERROR "REEL_CUDA must be AUTO, ON, OFF or EMULATED (found ${REEL_CUDA})")
 endif()
-if(NOT REEL_CUDA STREQUAL "OFF")
+if(REEL_CUDA STREQUAL "EMULATED")
+  set(REEL_WITH_CUDA 1)
+  set(REEL_CUDA_EMULATED 1)
+elseif(NOT REEL_CUDA STREQUAL "OFF")
   include(CheckLanguage)
   if(NOT DEFINED CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
     find_program(REEL_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)

@@ -10,6 +10,7 @@ set(text "#ifndef REEL_BUILD_H
 #define REEL_VERSION \"${VERSION}\"
 #define REEL_BUILD_COMMIT \"${COMMIT}\"
 #define REEL_WITH_CUDA ${WITH_CUDA}
+#define REEL_WITH_EMULATION ${WITH_EMULATION} /* \"cuda\" is the tests' emulator */
 #define REEL_WITH_ZIP ${WITH_ZIP}
 #define REEL_WITH_SERVE ${WITH_SERVE}
 #endif

@@ -59,8 +59,11 @@ reel_status registry_open(const char *device, struct thread_pool *pool, struct b
     *notice = NULL;
     if (strcmp(device, "cpu") == 0) return cpu_backend_open(pool, out, err);
     if (strcmp(device, "auto") == 0) {
-        if (REEL_WITH_CUDA && open_first(pool, out) == REEL_OK) return REEL_OK;
-        if (REEL_WITH_CUDA) *notice = "no usable CUDA device; working on the CPU";
+        if (REEL_WITH_CUDA && !REEL_WITH_EMULATION && open_first(pool, out) == REEL_OK) return REEL_OK;
+        if (REEL_WITH_EMULATION)
+            *notice = "this build's cuda is an emulation for tests; working on the CPU";
+        else if (REEL_WITH_CUDA)
+            *notice = "no usable CUDA device; working on the CPU";
         return cpu_backend_open(pool, out, err);
     }
     int n = cuda_devices(device, devices);
@@ -73,14 +76,15 @@ void registry_close(struct backend *backend) {
 }
 
 const char *registry_compiled(void) {
-    return REEL_WITH_CUDA ? "cpu cuda" : "cpu";
+    if (!REEL_WITH_CUDA) return "cpu";
+    return REEL_WITH_EMULATION ? "cpu cuda-emulated" : "cpu cuda";
 }
 
 const char *registry_usable(void) {
     struct backend *backend = NULL;
     if (!REEL_WITH_CUDA || open_first(NULL, &backend) != REEL_OK) return "cpu";
     registry_close(backend);
-    return "cpu cuda";
+    return registry_compiled();
 }
 
 void registry_device_facts(struct device_facts *facts) {

@@ -21,7 +21,8 @@ reel_status registry_open(const char *device, struct thread_pool *pool, struct b
 void registry_close(struct backend *backend); /* takes NULL */
 /* INVALID_ARGUMENT, with what there is instead. */
 reel_status registry_no_such_device(const char *device, reel_error *err);
-/* "cpu" or "cpu cuda": compiled in; and the same for those that open here. Static strings. */
+/* "cpu" or "cpu cuda": compiled in; and the same for those that open here. Static strings. In a build for tests whose
+ * kernels run on the CPU (REEL_CUDA=EMULATED) it is "cuda-emulated", and "auto" never takes it. */
 const char *registry_compiled(void);
 const char *registry_usable(void);
 
