@@ -24,7 +24,7 @@ target_include_directories(reel_emulated PRIVATE ${translated} ${emulator}/inclu
   ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_definitions(reel_emulated PRIVATE REEL_CUDA_EMULATED=1)
 target_compile_options(reel_emulated PRIVATE -std=c++20 -O2 -g -Wall -Wextra -Werror -Wno-unknown-pragmas
-  -Wno-missing-field-initializers -Wno-deprecated-enum-enum-conversion -Wno-maybe-uninitialized -fno-exceptions -fno-rtti -fno-threadsafe-statics
+  -Wno-missing-field-initializers -Wno-deprecated-enum-enum-conversion -Wno-unused-function -Wno-maybe-uninitialized -fno-exceptions -fno-rtti -fno-threadsafe-statics
   -fno-strict-aliasing -ffp-contract=off -fno-math-errno -fno-omit-frame-pointer ${REEL_SANITIZE_FLAGS})
 # fmaf as an instruction; without it the tests take four times as long.
 include(CheckCSourceRuns)
