@@ -10,13 +10,13 @@
 #include "core/threads.h"
 #include "kernels/cpu/cpu_forest.h"
 
-enum { COUNT_AT = TREE_COUNT_AT, USERS_MAX = 1 << TREE_SEGMENT_BITS, NODES_MAX = 4 };
+enum { COUNT_AT = TREE_COUNT_AT, OWNERS_MAX = 1 << TREE_SEGMENT_BITS, NODES_MAX = 4 };
 
 struct worker {
     uint64_t *words;             /* (M, nodes) */
     struct tree_total *unpacked; /* (M, nodes) */
     struct tree_total *kinds;    /* (K, nodes) */
-    int64_t n_users;             /* since words were unpacked */
+    int64_t n_owners;            /* since words were unpacked */
     uint64_t squares[2];
     uint32_t reach;
 };
@@ -36,12 +36,12 @@ static inline void add_total(struct tree_total *to, struct tree_total from) {
     to->count += from.count;
 }
 
-/* A user rates a movie once: 2^14 users of residuals below 2^31 stay below 2^46, and below 2^17 counts. */
+/* An owner rates a movie once: 2^14 owners of residuals below 2^31 stay below 2^46, and below 2^17 counts. */
 static void unpack_words(const struct tree_sums_args *args, struct worker *worker) {
     int64_t n = (int64_t)args->runs->n_movies << args->level;
     for (int64_t i = 0; i < n; i++) add_total(&worker->unpacked[i], unpack(worker->words[i]));
     memset(worker->words, 0, (size_t)n * sizeof *worker->words);
-    worker->n_users = 0;
+    worker->n_owners = 0;
 }
 
 /* One run; `level` and `update` are constants where it is inlined. */
@@ -102,12 +102,13 @@ static inline __attribute__((always_inline)) void sum_part(const struct job *job
                                                            int update) {
     const struct tree_runs *runs = job->args->runs;
     struct worker *worker = &job->workers[index];
-    int32_t user = -1;
+    int32_t owner = -1;
     for (int64_t run = runs->parts[part]; run < runs->parts[part + 1]; run++) {
-        if (runs->users[run] != user) {
-            if (worker->n_users == USERS_MAX) unpack_words(job->args, worker);
-            worker->n_users++;
-            user = runs->users[run];
+        const int32_t own = runs->owners ? runs->owners[runs->users[run]] : runs->users[run];
+        if (own != owner) {
+            if (worker->n_owners == OWNERS_MAX) unpack_words(job->args, worker);
+            worker->n_owners++;
+            owner = own;
         }
         sum_run(job->args, worker, run, level, update);
     }

@@ -1,9 +1,9 @@
 /* tree_sums on CUDA: a warp a run, lanes over its ratings. All sums are integers, so their order means nothing and the
  * bits are the CPU's.
  *
- * Sum and count of a movie share a 64-bit word (count from bit COUNT_AT on), one atomic add a rating; users are taken
- * in segments of SEGMENT, a set of words each, so that neither part can overflow: a user rates a movie once, 2^14
- * residuals below 2^31 stay below 2^46. Runs are summed in registers; calendar kinds in shared memory first. */
+ * Sum and count of a movie share a 64-bit word (count from bit COUNT_AT on), one atomic add a rating; owners are taken
+ * in segments of 2^SEGMENT_BITS, a set of words each, so that neither part can overflow: an owner rates a movie once,
+ * 2^14 residuals below 2^31 stay below 2^46. Runs are summed in registers; calendar kinds in shared memory first. */
 #include "backend/tree_ops.h"
 #include "core/error.h"
 #include "kernels/cuda/backend_cuda.h"
@@ -32,7 +32,7 @@ struct sums_params {
     int32_t n_movies, n_kinds;
     int64_t n_runs;
     const int64_t *begins;
-    const int32_t *users, *movies;
+    const int32_t *users, *owners, *movies;
     const uint8_t *kinds;
     int32_t *residuals;
     const uint8_t *user_bits, *movie_bits, *kind_bits;
@@ -89,7 +89,8 @@ static __device__ __forceinline__ void sum_run(const struct sums_params &p, int6
     const int32_t user = p.users[run];
     const int bits = p.user_bits[user] | p.kind_bits[kind];
     const int64_t begin = p.begins[run], end = p.begins[run + 1];
-    word *words = p.words + ((int64_t)(user >> SEGMENT_BITS) * p.n_movies << LEVEL);
+    const int32_t owner = p.owners ? p.owners[user] : user;
+    word *words = p.words + ((int64_t)(owner >> SEGMENT_BITS) * p.n_movies << LEVEL);
     int64_t sums[NODES] = {};
     int counts[NODES] = {};
     for (int64_t at = begin; at < end; at += 32) { /* whole warps: lanes past the end take part in the votes */
@@ -174,7 +175,7 @@ reel_status cuda_tree_sums(struct backend *backend, struct tree_sums_args *args,
     struct cuda_backend *cuda = (struct cuda_backend *)backend;
     const struct tree_runs *runs = args->runs;
     const int64_t size = (int64_t)runs->n_movies << args->level;
-    const int segments = (runs->n_users >> SEGMENT_BITS) + 1;
+    const int segments = tree_sums_segments(runs);
     const size_t bytes = (size_t)segments * (size_t)size * sizeof(word);
     struct update_report report = {0, 0, 0};
     char *at;
@@ -187,6 +188,7 @@ reel_status cuda_tree_sums(struct backend *backend, struct tree_sums_args *args,
                                   .n_runs = runs->n_runs,
                                   .begins = runs->begins,
                                   .users = runs->users,
+                                  .owners = runs->owners,
                                   .movies = runs->movies,
                                   .kinds = runs->kinds,
                                   .residuals = args->residuals,

@@ -118,9 +118,12 @@ struct tree_runs {
     const int64_t *begins; /* (dev) (R + 1,) ratings begins[r] .. begins[r+1]-1, at most TREE_RUN_MAX of them */
     const int32_t *users;  /* (dev) (R,) ascending */
     const uint8_t *kinds;  /* (dev) (R,) */
-    const int32_t *movies; /* (dev) (N,) no movie twice with one user */
-    int64_t n_parts;       /* how the work is cut: by users, about as many ratings each */
-    const int64_t *parts;  /* (n_parts + 1,) first run of a part, on the host; no user is in two */
+    const int32_t *movies; /* (dev) (N,) no movie twice with one owner */
+    /* (dev) (U,) ascending: who rates as several users, in 0..n_owners-1; NULL = each user is one */
+    const int32_t *owners;
+    int32_t n_owners;     /* with owners */
+    int64_t n_parts;      /* how the work is cut: by users, about as many ratings each */
+    const int64_t *parts; /* (n_parts + 1,) first run of a part, on the host; no user is in two */
 };
 
 /* Words of scratch a thread. */
@@ -128,13 +131,17 @@ static inline int64_t tree_sums_room(const struct tree_runs *runs) {
     return 3 * 4 * ((int64_t)runs->n_movies + runs->n_kinds);
 }
 
-/* A sum and a count share a word of 64 bits, the count from bit 47 on: users rate a movie once, and the residuals of
- * 2^14 of them, below 2^31 each, stay below 2^46. A device has a set of such words for every 2^14 users. */
+/* A sum and a count share a word of 64 bits, the count from bit 47 on: an owner rates a movie once, and the residuals
+ * of 2^14 of them, below 2^31 each, stay below 2^46. A device has a set of such words for every 2^14 owners. */
 enum { TREE_COUNT_AT = 47, TREE_SEGMENT_BITS = 14 };
+
+static inline int32_t tree_sums_segments(const struct tree_runs *runs) {
+    return ((runs->n_owners > 0 ? runs->n_owners : runs->n_users) >> TREE_SEGMENT_BITS) + 1;
+}
 
 /* Bytes of a device's working memory. */
 static inline size_t tree_sums_device_bytes(const struct tree_runs *runs) {
-    return ((size_t)(runs->n_users >> TREE_SEGMENT_BITS) + 1) * (size_t)runs->n_movies * 4 * sizeof(uint64_t);
+    return (size_t)tree_sums_segments(runs) * (size_t)runs->n_movies * 4 * sizeof(uint64_t);
 }
 
 /* tree_sums: one pass. Waits where leaves are given. */

@@ -15,9 +15,12 @@ struct tree_quick {
     int64_t *begins, *parts;
     int32_t *users, *movies;
     uint8_t *kinds;
+    int stride;                 /* of features_row */
+    int32_t *user_at, *owners;  /* rows by stars that occur: the star's, and whose they are; else NULL */
     uint8_t kind_of[KINDS_MAX]; /* of a row of the calendar */
     /* Movies are numbered by falling number of ratings, so that the sums that are touched most lie together. */
-    int32_t *movie_at, *number_of; /* (M,) */
+    int32_t *movie_at;  /* (M,) the star's row */
+    int32_t *number_of; /* (rows of the star,) */
     uint64_t *scratch;
     int32_t first_hour[KINDS_MAX];        /* of a kind */
     int32_t *residuals;                   /* (dev) (N,) */
@@ -59,76 +62,118 @@ static int compare_popularity(const void *a, const void *b) {
     return (x->movie > y->movie) - (x->movie < y->movie);
 }
 
+/* Numbers the rows of movies that occur. */
 static reel_status number_movies(struct tree_quick *quick, const struct ratings *ratings, reel_error *err) {
     reel_status status = REEL_OK;
     struct popularity *counts = NULL;
-    int32_t n = ratings->n_movies;
+    int32_t n = ratings->n_movies * quick->stride, used = 0;
     TRY(MEM_NEW(&counts, n, err));
     TRY(MEM_RAW(&quick->movie_at, n, err));
     TRY(MEM_RAW(&quick->number_of, n, err));
     for (int32_t m = 0; m < n; m++) counts[m].movie = m;
-    for (int64_t i = 0; i < ratings->n_ratings; i++) counts[ratings->user_movies[i]].count++;
+    for (int64_t i = 0; i < ratings->n_ratings; i++)
+        counts[features_row(quick->stride, ratings->user_movies[i], ratings->user_ratings[i])].count++;
     qsort(counts, (size_t)n, sizeof *counts, compare_popularity);
-    for (int32_t i = 0; i < n; i++) {
-        quick->movie_at[i] = counts[i].movie;
-        quick->number_of[counts[i].movie] = i;
+    for (; used < n && counts[used].count > 0; used++) {
+        quick->movie_at[used] = counts[used].movie;
+        quick->number_of[counts[used].movie] = used;
     }
+    quick->runs.n_movies = used;
 cleanup:
     mem_free(counts);
     return status;
 }
 
+enum { GROUPS_MAX = KINDS_MAX * STAR_HALF_STARS };
+
 struct run_job {
     struct tree_quick *quick;
     const struct tree_rows *rows;
     int32_t *residuals;  /* (N,) out */
-    int64_t *first_runs; /* (U + 1,): first the number of each user's, then where they begin */
+    int64_t *first_runs; /* (users + 1,): first the number of each user's, then where they begin */
+    int32_t *first_rows; /* (users + 1,): likewise of rows by stars */
 };
 
-/* counts (KINDS_MAX,) of a user's ratings. */
-static void count_kinds(const struct run_job *job, int32_t user, int64_t *counts) {
+/* A rating's run among its user's: by row, then kind. */
+static int group_of(const struct run_job *job, int64_t i) {
+    const struct tree_quick *quick = job->quick;
+    int stars = quick->stride > 1 ? job->rows->ratings->user_ratings[i] - 1 : 0;
+    return stars * quick->runs.n_kinds + quick->kind_of[job->rows->hours[i]];
+}
+
+/* counts (GROUPS_MAX,) of a user's ratings. */
+static void count_groups(const struct run_job *job, int32_t user, int64_t *counts) {
     const int64_t *offsets = job->rows->ratings->user_offsets;
-    memset(counts, 0, KINDS_MAX * sizeof *counts);
-    for (int64_t i = offsets[user]; i < offsets[user + 1]; i++) counts[job->quick->kind_of[job->rows->hours[i]]]++;
+    memset(counts, 0, (size_t)(job->quick->stride * job->quick->runs.n_kinds) * sizeof *counts);
+    for (int64_t i = offsets[user]; i < offsets[user + 1]; i++) counts[group_of(job, i)]++;
 }
 
 static int32_t last_user(const struct run_job *job, int64_t task) {
+    const int32_t n_users = job->rows->ratings->n_users;
     int64_t end = (task + 1) * USERS_A_TASK;
-    return end < job->quick->runs.n_users ? (int32_t)end : job->quick->runs.n_users;
+    return end < n_users ? (int32_t)end : n_users;
 }
 
 static void count_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct run_job *job = arg;
-    int64_t counts[KINDS_MAX];
+    const int n_kinds = job->quick->runs.n_kinds;
+    int64_t counts[GROUPS_MAX];
     for (int32_t user = (int32_t)(task * USERS_A_TASK); user < last_user(job, task); user++) {
         int64_t n = 0;
-        count_kinds(job, user, counts);
-        for (int kind = 0; kind < job->quick->runs.n_kinds; kind++)
-            n += (counts[kind] + TREE_RUN_MAX - 1) / TREE_RUN_MAX;
+        int32_t n_rows = 0;
+        count_groups(job, user, counts);
+        for (int stars = 0; stars < job->quick->stride; stars++) {
+            int64_t before = n;
+            for (int kind = 0; kind < n_kinds; kind++)
+                n += (counts[stars * n_kinds + kind] + TREE_RUN_MAX - 1) / TREE_RUN_MAX;
+            n_rows += n > before;
+        }
         job->first_runs[user + 1] = n;
+        job->first_rows[user + 1] = job->quick->stride > 1 ? n_rows : 1;
+    }
+}
+
+/* The rows by stars of a user that occur. */
+static void fill_rows(const struct run_job *job, int32_t user, const int64_t *counts) {
+    struct tree_quick *quick = job->quick;
+    const int n_kinds = quick->runs.n_kinds;
+    int32_t row = job->first_rows[user];
+    for (int stars = 0; stars < quick->stride; stars++) {
+        int64_t n = 0;
+        for (int kind = 0; kind < n_kinds; kind++) n += counts[stars * n_kinds + kind];
+        if (n == 0) continue;
+        quick->user_at[row] = user * quick->stride + stars;
+        quick->owners[row++] = user;
     }
 }
 
 static void fill_user(const struct run_job *job, int32_t user) {
     struct tree_quick *quick = job->quick;
-    const struct tree_rows *rows = job->rows;
-    const struct ratings *ratings = rows->ratings;
-    int64_t counts[KINDS_MAX], at[KINDS_MAX], next = ratings->user_offsets[user], run = job->first_runs[user];
-    count_kinds(job, user, counts);
-    for (int kind = 0; kind < quick->runs.n_kinds; kind++) {
-        at[kind] = next;
-        for (int64_t left = counts[kind]; left > 0; left -= TREE_RUN_MAX, run++) {
-            quick->begins[run] = next;
-            quick->users[run] = user;
-            quick->kinds[run] = (uint8_t)kind;
-            next += left < TREE_RUN_MAX ? left : TREE_RUN_MAX;
+    const struct ratings *ratings = job->rows->ratings;
+    int64_t counts[GROUPS_MAX], at[GROUPS_MAX], next = ratings->user_offsets[user], run = job->first_runs[user];
+    count_groups(job, user, counts);
+    if (quick->stride > 1) fill_rows(job, user, counts);
+    int32_t row = job->first_rows[user];
+    for (int stars = 0; stars < quick->stride; stars++) {
+        const int64_t first = run;
+        for (int kind = 0; kind < quick->runs.n_kinds; kind++) {
+            const int group = stars * quick->runs.n_kinds + kind;
+            at[group] = next;
+            for (int64_t left = counts[group]; left > 0; left -= TREE_RUN_MAX, run++) {
+                quick->begins[run] = next;
+                quick->users[run] = row;
+                quick->kinds[run] = (uint8_t)kind;
+                next += left < TREE_RUN_MAX ? left : TREE_RUN_MAX;
+            }
         }
+        row += run > first;
     }
     for (int64_t i = ratings->user_offsets[user]; i < ratings->user_offsets[user + 1]; i++) {
-        int64_t to = at[quick->kind_of[rows->hours[i]]]++;
-        quick->movies[to] = quick->number_of[ratings->user_movies[i]];
-        job->residuals[to] = rows->residuals[i];
+        int64_t to = at[group_of(job, i)]++;
+        quick->movies[to] =
+            quick->number_of[features_row(quick->stride, ratings->user_movies[i], ratings->user_ratings[i])];
+        job->residuals[to] = job->rows->residuals[i];
     }
 }
 
@@ -157,11 +202,22 @@ static reel_status make_runs(reel_context *ctx, struct tree_quick *quick, const 
     reel_status status = REEL_OK;
     struct tree_runs *runs = &quick->runs;
     struct run_job job = {.quick = quick, .rows = rows, .residuals = residuals};
-    int64_t n_tasks = ((int64_t)runs->n_users + USERS_A_TASK - 1) / USERS_A_TASK;
-    TRY(MEM_NEW(&job.first_runs, (int64_t)runs->n_users + 1, err));
+    const int32_t n_users = rows->ratings->n_users;
+    int64_t n_tasks = ((int64_t)n_users + USERS_A_TASK - 1) / USERS_A_TASK;
+    TRY(MEM_NEW(&job.first_runs, (int64_t)n_users + 1, err));
+    TRY(MEM_NEW(&job.first_rows, (int64_t)n_users + 1, err));
     thread_pool_run(ctx->pool, n_tasks, count_task, &job);
-    for (int32_t user = 0; user < runs->n_users; user++) job.first_runs[user + 1] += job.first_runs[user];
-    runs->n_runs = job.first_runs[runs->n_users];
+    for (int32_t user = 0; user < n_users; user++) {
+        job.first_runs[user + 1] += job.first_runs[user];
+        job.first_rows[user + 1] += job.first_rows[user];
+    }
+    runs->n_runs = job.first_runs[n_users];
+    runs->n_users = job.first_rows[n_users];
+    if (quick->stride > 1) {
+        TRY(MEM_RAW(&quick->user_at, runs->n_users, err));
+        TRY(MEM_RAW(&quick->owners, runs->n_users, err));
+        runs->n_owners = n_users;
+    }
     TRY(MEM_RAW(&quick->begins, runs->n_runs + 1, err));
     TRY(MEM_RAW(&quick->users, runs->n_runs, err));
     TRY(MEM_RAW(&quick->kinds, runs->n_runs, err));
@@ -171,13 +227,14 @@ static reel_status make_runs(reel_context *ctx, struct tree_quick *quick, const 
     TRY(cut_parts(quick, err));
 cleanup:
     mem_free(job.first_runs);
+    mem_free(job.first_rows);
     return status;
 }
 
 /* ---- life ---- */
 
 int tree_quick_can(const struct tree_pass *pass, const struct tree_limits *limits) {
-    return pass->stride == 1 && !pass->bag && limits->depth <= LEVELS_MAX;
+    return !pass->bag && limits->depth <= LEVELS_MAX;
 }
 
 /* The residuals stay where they are on the host, or go to the device. */
@@ -200,6 +257,7 @@ static reel_status place_arrays(struct tree_quick *quick, struct tree_pass *pass
     struct job_memory *job = &quick->job;
     TRY_RETURN(JOB_CONSTANT(job, &runs->begins, quick->begins, runs->n_runs + 1, err));
     TRY_RETURN(JOB_CONSTANT(job, &runs->users, quick->users, runs->n_runs, err));
+    if (quick->owners) TRY_RETURN(JOB_CONSTANT(job, &runs->owners, quick->owners, runs->n_users, err));
     TRY_RETURN(JOB_CONSTANT(job, &runs->kinds, quick->kinds, runs->n_runs, err));
     TRY_RETURN(JOB_CONSTANT(job, &runs->movies, quick->movies, runs->n_ratings, err));
     TRY_RETURN(JOB_ZEROS(job, &quick->leaves, TREE_PATHS, err));
@@ -231,6 +289,7 @@ static reel_status reserve(struct tree_quick *quick, const struct tree_columns *
                  run = sizeof *runs->begins + sizeof *runs->users + 1;
     size_t bytes = (size_t)runs->n_ratings * 2 * sizeof(int32_t) + (size_t)runs->n_runs * run;
     for (int t = 0; t < STAR_TABLES; t++) bytes += (size_t)rows[t] * row;
+    if (quick->owners) bytes += (size_t)rows[STAR_USER] * sizeof *quick->owners;
     for (int c = 0; c < columns->n; c++)
         bytes += 2 * sizeof(int32_t) * ((size_t)rows[columns->columns[c].table] + (size_t)columns->columns[c].n_values);
     return job_reserve(&quick->job, "gbdt", bytes + tree_sums_device_bytes(runs), err);
@@ -260,9 +319,8 @@ reel_status tree_quick_new(reel_context *ctx, struct tree_pass *pass, const stru
     TRY_RETURN(MEM_NEW(&quick, 1, err));
     pass->quick = quick;
     quick->job.backend = backend;
-    quick->runs.n_users = ratings->n_users;
-    quick->runs.n_movies = ratings->n_movies;
     quick->runs.n_ratings = ratings->n_ratings;
+    quick->stride = pass->stride;
     drop_tables(pass);
     find_kinds(quick, columns);
     TRY_RETURN(number_movies(quick, ratings, err));
@@ -271,7 +329,7 @@ reel_status tree_quick_new(reel_context *ctx, struct tree_pass *pass, const stru
     const int32_t rows[STAR_TABLES] = {quick->runs.n_users, quick->runs.n_movies, quick->runs.n_kinds};
     TRY_RETURN(reserve(quick, columns, rows, err));
     TRY_RETURN(place_arrays(quick, pass, rows, err));
-    const int32_t *const star_rows[STAR_TABLES] = {NULL, quick->movie_at, quick->first_hour};
+    const int32_t *const star_rows[STAR_TABLES] = {quick->user_at, quick->movie_at, quick->first_hour};
     TRY_RETURN(tree_search_new(ctx, backend, columns, rows, star_rows, 1 << (LEVELS_MAX - 1), search, err));
     for (int t = 0; t < STAR_TABLES; t++) search->sums[t] = quick->sums[t];
     return REEL_OK;
@@ -280,8 +338,8 @@ reel_status tree_quick_new(reel_context *ctx, struct tree_pass *pass, const stru
 void tree_quick_free(struct tree_quick *quick) {
     if (!quick) return;
     job_memory_free(&quick->job);
-    void *all[] = {quick->begins,   quick->parts,     quick->users,   quick->movies, quick->kinds,
-                   quick->movie_at, quick->number_of, quick->scratch, quick};
+    void *all[] = {quick->begins,    quick->parts,   quick->users,   quick->movies, quick->kinds, quick->movie_at,
+                   quick->number_of, quick->scratch, quick->user_at, quick->owners, quick};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) mem_free(all[i]);
 }
 

@@ -2,7 +2,8 @@
  * three levels: the same sums as tree_pass_run's own loops, at a fraction of the time.
  *
  * The ratings of a user are put into runs of one kind of calendar row: hours whose values are the same in every column,
- * such as the 24 of a weekday. */
+ * such as the 24 of a weekday. With rows by stars (features.h) a run is of one row, and those rows that no rating has
+ * are left out. */
 #ifndef MODEL_TREE_QUICK_H
 #define MODEL_TREE_QUICK_H
 
@@ -10,7 +11,7 @@
 
 struct tree_quick;
 
-/* 1 if passes for such trees, of squared errors, can go this way: neither a bag nor rows by stars. */
+/* 1 if passes for such trees, of squared errors, can go this way: without a bag. */
 int tree_quick_can(const struct tree_pass *pass, const struct tree_limits *limits);
 /* Makes pass->quick, and the search over its sums, which lie on the backend. Takes the residuals over: rows.residuals,
  * in another order from now on, live there too; the pass's other arrays are freed. `columns` must outlive both; *search

@@ -7,7 +7,7 @@
 
 struct problem {
     int64_t *begins, parts[64];
-    int32_t *users, *movies, *residuals, leaves[TREE_PATHS];
+    int32_t *users, *owners, *movies, *residuals, leaves[TREE_PATHS];
     uint8_t *kinds, *bits[3];
     struct tree_runs runs;
 };
@@ -25,8 +25,10 @@ static void *room(int64_t n, size_t size) {
     return out;
 }
 
-/* Every user rated the first `per_user` movies or, if that is 0, a random few; residuals are `size` or random. */
-static struct problem make_problem(int32_t n_users, int32_t n_movies, int n_kinds, int32_t per_user, int32_t size) {
+/* Every user rated the first `per_user` movies or, if that is 0, a random few; residuals are `size` or random. With
+ * `share` > 1 so many users have one owner, and share the movies out among them. */
+static struct problem make_problem(int32_t n_users, int32_t n_movies, int n_kinds, int32_t per_user, int32_t size,
+                                   int share) {
     struct problem p = {0};
     int64_t most = (int64_t)n_users * n_movies, n = 0, n_runs = 0;
     const int32_t rows[3] = {n_users, n_movies, n_kinds};
@@ -47,6 +49,7 @@ static struct problem make_problem(int32_t n_users, int32_t n_movies, int n_kind
         int kind = -1;
         for (int32_t movie = 0; movie < n_movies; movie++) {
             if (per_user ? movie >= per_user : next_draw() % 3) continue;
+            if (movie % share != user % share) continue;
             if (kind < 0 || next_draw() % 8 == 0 || n - p.begins[n_runs - 1] == TREE_RUN_MAX) {
                 kind = (int)(next_draw() % (unsigned)n_kinds);
                 p.begins[n_runs] = n, p.users[n_runs] = user, p.kinds[n_runs++] = (uint8_t)kind;
@@ -57,13 +60,27 @@ static struct problem make_problem(int32_t n_users, int32_t n_movies, int n_kind
     }
     p.begins[n_runs] = n;
     p.parts[n_parts] = n_runs;
-    p.runs =
-        (struct tree_runs){n_users, n_movies, n_kinds, n, n_runs, p.begins, p.users, p.kinds, p.movies, n_parts, NULL};
+    p.owners = room(n_users, 4);
+    for (int32_t user = 0; user < n_users; user++) p.owners[user] = user / share;
+    p.runs = (struct tree_runs){n_users,
+                                n_movies,
+                                n_kinds,
+                                n,
+                                n_runs,
+                                p.begins,
+                                p.users,
+                                p.kinds,
+                                p.movies,
+                                NULL,
+                                share > 1 ? n_users / share + 1 : 0,
+                                n_parts,
+                                NULL};
     return p;
 }
 
 static void drop(struct problem *p) {
-    void *all[] = {p->begins, p->users, p->movies, p->residuals, p->kinds, p->bits[0], p->bits[1], p->bits[2]};
+    void *all[] = {p->begins, p->users,   p->owners,  p->movies, p->residuals,
+                   p->kinds,  p->bits[0], p->bits[1], p->bits[2]};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
 }
 
@@ -106,6 +123,7 @@ static void check(struct problem *p, struct backend *backend, int level, int upd
     uint64_t *scratch = room(thread_pool_size(backend->pool) * tree_sums_room(&p->runs), sizeof *scratch);
     runs.begins = PUT(&job, p->begins, runs.n_runs + 1);
     runs.users = PUT(&job, p->users, runs.n_runs);
+    runs.owners = runs.n_owners ? PUT(&job, p->owners, runs.n_users) : NULL;
     runs.kinds = PUT(&job, p->kinds, runs.n_runs);
     runs.movies = PUT(&job, p->movies, runs.n_ratings);
     runs.parts = p->parts;
@@ -142,12 +160,14 @@ static void check(struct problem *p, struct backend *backend, int level, int upd
 }
 
 static void check_all(struct backend *backend) {
-    struct problem problems[] = {make_problem(1, 1, 1, 1, 5),
-                                 make_problem(3, 7, 169, 0, 0),
-                                 make_problem(200, 333, 8, 0, 0),
-                                 make_problem(17, 64, 3, 0, -7),
-                                 make_problem(40000, 2, 2, 2, INT32_MAX - 1000001),
-                                 make_problem(2, 70000, 1, 70000, 1000001 - INT32_MAX)};
+    struct problem problems[] = {make_problem(1, 1, 1, 1, 5, 1),
+                                 make_problem(3, 7, 169, 0, 0, 1),
+                                 make_problem(200, 333, 8, 0, 0, 1),
+                                 make_problem(200, 333, 8, 0, 0, 10),
+                                 make_problem(17, 64, 3, 0, -7, 1),
+                                 make_problem(40000, 2, 2, 2, INT32_MAX - 1000001, 1),
+                                 make_problem(80001, 2, 2, 2, INT32_MAX - 1000001, 2),
+                                 make_problem(2, 70000, 1, 70000, 1000001 - INT32_MAX, 1)};
     for (size_t i = 0; i < sizeof problems / sizeof problems[0]; i++) {
         for (int level = 0; level < 3; level++) check(&problems[i], backend, level, 0);
         check(&problems[i], backend, 0, 1);
