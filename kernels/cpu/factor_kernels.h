@@ -3,6 +3,7 @@
 #define KERNELS_CPU_FACTOR_KERNELS_H
 
 #include "core/doctor.h"
+#include "kernels/cpu/factor_batch.h"
 
 enum { FACTOR_GROUP = 16 };
 
@@ -22,6 +23,7 @@ struct factor_kernels {
     void (*dots)(float *dots, const float *v, const float *const *x, int width);
     /* y += a[j] x[j] for j = 0..n-1 in order, as n calls of axpy over `width` floats. */
     void (*axpys)(float *y, const float *a, const float *const *x, int n, int width);
+    const struct factor_batch_kernels *batch; /* NULL: rows are solved one after the other */
 };
 
 extern const struct factor_kernels factor_kernels_generic, factor_kernels_avx2, factor_kernels_avx512;

@@ -57,8 +57,8 @@ static void axpys_generic(float *y, const float *a, const float *const *x, int n
     for (int j = 0; j < n; j++) axpy_generic(y, a[j], x[j], width);
 }
 
-const struct factor_kernels factor_kernels_generic = {gram_generic, cholesky_generic, dot_generic,
-                                                      axpy_generic, dots_generic,     axpys_generic};
+const struct factor_kernels factor_kernels_generic = {gram_generic, cholesky_generic, dot_generic, axpy_generic,
+                                                      dots_generic, axpys_generic,    NULL};
 
 /* ---- one row ---- */
 
@@ -70,18 +70,20 @@ struct job {
     normal_lanes_fn normals;
     int solved, dim;                           /* d, and d + 1 with the target */
     const float *prior_rows[FACTOR_K_MAX + 1]; /* of prior_precision */
-    /* work units: ranges of short rows, then chunks of long rows */
-    const struct unit *units;
-    float *scratch; /* a gram and a panel for each worker */
+    struct factor_batch_shape shape;
+    int32_t *short_rows; /* (n_short,) the longest first */
+    int64_t n_short;
+    const struct unit *units; /* of a batch of long rows */
+    float *scratch;           /* for each worker */
     size_t scratch_size;
-    float *partial; /* (long units of a batch, dim, stride) */
-    int64_t first_long;
-    atomic_int failed_row; /* -1 = none */
+    float *partial;        /* (units, dim, stride) */
+    atomic_int failed_row; /* the first that failed; -1 = none */
 };
 
+/* A chunk of one long row. */
 struct unit {
-    int32_t row_begin, row_end;     /* short rows: a range */
-    int64_t chunk_begin, chunk_end; /* a chunk of one long row: its ratings */
+    int32_t row;
+    int64_t begin, end; /* its ratings */
 };
 
 /* Packs ratings begin..end-1 (at most PANEL) as rows (x, t) times their weight. */
@@ -186,33 +188,65 @@ static int solve_row(const struct job *job, int32_t row, int64_t n, float *gram,
 /* ---- all rows ---- */
 
 static void fail_row(struct job *job, int32_t row) {
-    int none = -1;
-    atomic_compare_exchange_strong(&job->failed_row, &none, row);
+    int seen = atomic_load(&job->failed_row);
+    while ((seen < 0 || row < seen) && !atomic_compare_exchange_weak(&job->failed_row, &seen, row)) continue;
+}
+
+/* The Gram matrix of a row of at most FACTOR_CHUNK ratings. */
+static void sum_row(const struct job *job, int32_t row, float *gram, float *panel) {
+    memset(gram, 0, (size_t)job->dim * (size_t)job->args->stride * sizeof *gram);
+    add_ratings(job, job->args->offsets[row], job->args->offsets[row + 1], gram, panel);
+}
+
+static void solve_one_by_one(struct job *job, const int32_t *rows, int n, float *scratch) {
+    float *x = scratch + (size_t)job->dim * (size_t)job->args->stride, *panel = x + job->args->stride;
+    for (int i = 0; i < n; i++) {
+        sum_row(job, rows[i], scratch, panel);
+        int64_t n_ratings = job->args->offsets[rows[i] + 1] - job->args->offsets[rows[i]];
+        if (!solve_row(job, rows[i], n_ratings, scratch, x)) fail_row(job, rows[i]);
+    }
+}
+
+/* Rows in lanes. Those of few ratings are summed in lanes too; for the others each row's own tiles are faster. */
+static void solve_batch(struct job *job, const int32_t *rows, int n, float *scratch) {
+    const size_t matrix_size = (size_t)job->shape.pitch * (size_t)job->shape.pitch * FACTOR_BATCH_LANES;
+    struct factor_batch batch = {
+        .shape = &job->shape, .rows = rows, .n = n, .matrix = scratch, .panel = scratch + matrix_size};
+    if (job->args->offsets[rows[0] + 1] - job->args->offsets[rows[0]] <= FACTOR_BATCH_PANEL) {
+        job->kernels->batch->sum(&batch);
+    } else {
+        const size_t gram_size = (size_t)job->dim * (size_t)job->args->stride;
+        float *grams = scratch + matrix_size, *panel = grams + gram_size * FACTOR_BATCH_LANES;
+        for (int i = 0; i < n; i++) sum_row(job, rows[i], grams + (size_t)i * gram_size, panel);
+        job->kernels->batch->collect(&batch, grams);
+    }
+    const uint32_t bad = job->kernels->batch->solve(&batch);
+    for (int i = 0; i < n; i++)
+        if (bad >> i & 1) fail_row(job, rows[i]);
+}
+
+static int64_t rows_per_task(const struct job *job) {
+    return job->kernels->batch ? job->kernels->batch->lanes : FACTOR_BATCH_LANES;
 }
 
 static void short_rows_task(void *arg, int64_t task, int worker) {
     struct job *job = arg;
-    const struct factor_solve_args *args = job->args;
-    size_t gram_size = (size_t)job->dim * (size_t)args->stride;
-    float *gram = job->scratch + (size_t)worker * job->scratch_size;
-    float *x = gram + gram_size, *panel = x + args->stride;
-    for (int32_t row = job->units[task].row_begin; row < job->units[task].row_end; row++) {
-        int64_t begin = args->offsets[row], end = args->offsets[row + 1];
-        if (end - begin > FACTOR_CHUNK) continue; /* a long row has units of its own */
-        memset(gram, 0, gram_size * sizeof *gram);
-        add_ratings(job, begin, end, gram, panel);
-        if (!solve_row(job, row, end - begin, gram, x)) fail_row(job, row);
-    }
+    const int64_t per_task = rows_per_task(job), first = task * per_task;
+    const int n = (int)(first + per_task < job->n_short ? per_task : job->n_short - first);
+    float *scratch = job->scratch + (size_t)worker * job->scratch_size;
+    if (job->kernels->batch)
+        solve_batch(job, job->short_rows + first, n, scratch);
+    else
+        solve_one_by_one(job, job->short_rows + first, n, scratch);
 }
 
 static void long_chunk_task(void *arg, int64_t task, int worker) {
     struct job *job = arg;
     size_t gram_size = (size_t)job->dim * (size_t)job->args->stride;
     float *gram = job->partial + (size_t)task * gram_size;
-    float *panel = job->scratch + (size_t)worker * job->scratch_size + gram_size + job->args->stride;
-    const struct unit *unit = &job->units[job->first_long + task];
+    float *panel = job->scratch + (size_t)worker * job->scratch_size;
     memset(gram, 0, gram_size * sizeof *gram);
-    add_ratings(job, unit->chunk_begin, unit->chunk_end, gram, panel);
+    add_ratings(job, job->units[task].begin, job->units[task].end, gram, panel);
 }
 
 /* Adds the chunk sums of one long row in order and solves it. `task` counts the long rows of the batch. */
@@ -230,25 +264,54 @@ static void long_row_task(void *arg, int64_t task, int worker) {
         const float *more = job->partial + (size_t)chunk * gram_size;
         for (size_t i = 0; i < gram_size; i++) sum[i] += more[i];
     }
-    float *x = job->scratch + (size_t)worker * job->scratch_size + gram_size;
-    int32_t row = job->units[job->first_long + rows->starts[task]].row_begin;
+    float *x = job->scratch + (size_t)worker * job->scratch_size;
+    int32_t row = job->units[rows->starts[task]].row;
     int64_t n = job->args->offsets[row + 1] - job->args->offsets[row];
     if (!solve_row(job, row, n, sum, x)) fail_row(job, row);
 }
 
-/* Ranges of rows of about FACTOR_CHUNK ratings; the cost of solving counts as some ratings too. */
-static int64_t cut_short_units(const struct factor_solve_args *args, struct unit *units) {
-    int64_t n_units = 0, cost = 0;
-    int32_t begin = 0;
+/* The rows of at most FACTOR_CHUNK ratings, the longest first: batches of like lengths, and no long task at the end. */
+static reel_status sort_short_rows(struct job *job, reel_error *err) {
+    const struct factor_solve_args *args = job->args;
+    int32_t *next = NULL; /* by length: how many rows, then the next place of one */
+    reel_status status = REEL_OK;
+    TRY(MEM_NEW(&next, FACTOR_CHUNK + 1, err));
+    TRY(MEM_RAW(&job->short_rows, args->n_rows, err));
     for (int32_t row = 0; row < args->n_rows; row++) {
         int64_t n = args->offsets[row + 1] - args->offsets[row];
-        cost += (n > FACTOR_CHUNK ? 0 : n) + args->k;
-        if (cost < FACTOR_CHUNK && row + 1 < args->n_rows) continue;
-        units[n_units++] = (struct unit){.row_begin = begin, .row_end = row + 1};
-        begin = row + 1;
-        cost = 0;
+        if (n <= FACTOR_CHUNK) next[n]++;
     }
-    return n_units;
+    for (int n = FACTOR_CHUNK; n >= 0; n--) {
+        int32_t count = next[n];
+        next[n] = (int32_t)job->n_short;
+        job->n_short += count;
+    }
+    for (int32_t row = 0; row < args->n_rows; row++) {
+        int64_t n = args->offsets[row + 1] - args->offsets[row];
+        if (n <= FACTOR_CHUNK) job->short_rows[next[n]++] = row;
+    }
+cleanup:
+    mem_free(next);
+    return status;
+}
+
+/* What batches share, and the scratch that a worker needs for one, or for one row. */
+static reel_status prepare_short_rows(struct job *job, float **prior, reel_error *err) {
+    const struct factor_solve_args *args = job->args;
+    const size_t stride = (size_t)args->stride, gram = (size_t)job->dim * stride, panel = PANEL * stride;
+    job->scratch_size = gram + stride + panel;
+    if (!job->kernels->batch) return REEL_OK;
+    const int tile = job->kernels->batch->tile, pitch = (job->dim + tile - 1) / tile * tile;
+    TRY_RETURN(MEM_NEW(prior, (size_t)pitch * (size_t)pitch, err));
+    for (int i = 0; i < job->solved; i++)
+        memcpy(*prior + i * pitch, job->prior_rows[i], sizeof(float) * (size_t)job->solved);
+    job->shape = (struct factor_batch_shape){
+        .args = args, .solved = job->solved, .pitch = pitch, .prior = *prior, .normals = job->normals};
+    for (int v = 0; v < FACTOR_VALUES; v++) job->shape.weighted |= args->weight[v] != 1;
+    const size_t vector = (size_t)pitch * FACTOR_BATCH_LANES, direct = FACTOR_BATCH_PANEL * vector;
+    const size_t collected = gram * FACTOR_BATCH_LANES + panel;
+    job->scratch_size = (size_t)pitch * vector + (direct > collected ? direct : collected);
+    return REEL_OK;
 }
 
 /* Chunks of the long rows from *row on, until `most` units; moves *row on. starts gets the first unit of each. */
@@ -263,8 +326,7 @@ static int64_t cut_long_units(const struct factor_solve_args *args, int32_t *row
         if (n_units > 0 && n_units + chunks > most) break;
         starts[(*n_rows)++] = n_units;
         for (int64_t at = begin; at < end; at += FACTOR_CHUNK)
-            units[n_units++] = (struct unit){
-                .row_begin = *row, .chunk_begin = at, .chunk_end = at + FACTOR_CHUNK < end ? at + FACTOR_CHUNK : end};
+            units[n_units++] = (struct unit){*row, at, at + FACTOR_CHUNK < end ? at + FACTOR_CHUNK : end};
     }
     starts[*n_rows] = n_units;
     return n_units;
@@ -292,42 +354,52 @@ const struct factor_kernels *factor_kernels_choose(void) {
     return &factor_kernels_generic;
 }
 
-reel_status cpu_factor_solve(struct backend *backend, const struct factor_solve_args *args, reel_error *err) {
+static reel_status solve_long_rows(struct backend *backend, struct job *job, reel_error *err) {
+    const struct factor_solve_args *args = job->args;
     reel_status status = REEL_OK;
     struct unit *units = NULL;
     int64_t *starts = NULL;
+    const int64_t batch = long_batch(args, job->dim);
+    if (batch == 0) return REEL_OK;
+    TRY(MEM_RAW(&units, batch, err));
+    TRY(MEM_RAW(&job->partial, (size_t)batch * (size_t)job->dim * (size_t)args->stride, err));
+    TRY(MEM_RAW(&starts, batch + 1, err));
+    job->units = units;
+    for (int32_t row = 0; row < args->n_rows;) {
+        int64_t n_rows;
+        int64_t n_units = cut_long_units(args, &row, batch, units, starts, &n_rows);
+        thread_pool_run(backend->pool, n_units, long_chunk_task, job);
+        thread_pool_run(backend->pool, n_rows, long_row_task, &(struct long_rows){job, starts});
+    }
+cleanup:
+    mem_free(starts);
+    mem_free(job->partial);
+    mem_free(units);
+    return status;
+}
+
+reel_status cpu_factor_solve(struct backend *backend, const struct factor_solve_args *args, reel_error *err) {
+    reel_status status = REEL_OK;
+    float *prior = NULL;
     struct job job = {.args = args, .kernels = factor_kernels_choose(), .normals = normal_lanes_choose()};
     job.solved = args->k + (args->biases ? 1 : 0);
     job.dim = job.solved + 1;
     for (int i = 0; i < job.solved; i++) job.prior_rows[i] = args->prior_precision + (long)i * args->stride;
-    job.scratch_size = (size_t)args->stride * (size_t)(job.dim + 1 + PANEL);
     atomic_init(&job.failed_row, -1);
-    int64_t batch = long_batch(args, job.dim);
-    int64_t n_ratings = args->offsets[args->n_rows];
-    int64_t most_short = (n_ratings + (int64_t)args->n_rows * args->k) / FACTOR_CHUNK + 2;
+    TRY(prepare_short_rows(&job, &prior, err));
+    TRY(sort_short_rows(&job, err));
     TRY(MEM_RAW(&job.scratch, job.scratch_size * (size_t)thread_pool_size(backend->pool), err));
-    TRY(MEM_RAW(&units, most_short > batch ? most_short : batch, err));
-    job.units = units;
-    thread_pool_run(backend->pool, cut_short_units(args, units), short_rows_task, &job);
-    if (batch > 0) {
-        TRY(MEM_RAW(&job.partial, (size_t)batch * (size_t)job.dim * (size_t)args->stride, err));
-        TRY(MEM_RAW(&starts, batch + 1, err));
-        for (int32_t row = 0; row < args->n_rows;) {
-            int64_t n_rows;
-            int64_t n_units = cut_long_units(args, &row, batch, units, starts, &n_rows);
-            thread_pool_run(backend->pool, n_units, long_chunk_task, &job);
-            thread_pool_run(backend->pool, n_rows, long_row_task, &(struct long_rows){&job, starts});
-        }
-    }
+    const int64_t per_task = rows_per_task(&job);
+    thread_pool_run(backend->pool, (job.n_short + per_task - 1) / per_task, short_rows_task, &job);
+    TRY(solve_long_rows(backend, &job, err));
     if (atomic_load(&job.failed_row) >= 0)
         status = error_set(err, REEL_NUMERIC,
                            "row %d: the normal equations are not positive definite in single precision; "
                            "raise the regularization",
                            args->first_row + atomic_load(&job.failed_row));
 cleanup:
-    mem_free(starts);
-    mem_free(job.partial);
-    mem_free(units);
     mem_free(job.scratch);
+    mem_free(job.short_rows);
+    mem_free(prior);
     return status;
 }

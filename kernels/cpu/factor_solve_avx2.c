@@ -128,6 +128,6 @@ static void axpys_avx2(float *y, const float *a, const float *const *x, int n, i
     }
 }
 
-const struct factor_kernels factor_kernels_avx2 = {gram_avx2, cholesky_avx2, dot_avx2,
-                                                   axpy_avx2, dots_avx2,     axpys_avx2};
+const struct factor_kernels factor_kernels_avx2 = {gram_avx2, cholesky_avx2, dot_avx2,          axpy_avx2,
+                                                   dots_avx2, axpys_avx2,    &factor_batch_avx2};
 #endif

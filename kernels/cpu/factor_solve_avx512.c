@@ -161,6 +161,6 @@ static void axpys_avx512(float *y, const float *a, const float *const *x, int n,
     }
 }
 
-const struct factor_kernels factor_kernels_avx512 = {gram_avx512, cholesky_avx512, dot_avx512,
-                                                     axpy_avx512, dots_avx512,     axpys_avx512};
+const struct factor_kernels factor_kernels_avx512 = {gram_avx512, cholesky_avx512, dot_avx512,          axpy_avx512,
+                                                     dots_avx512, axpys_avx512,    &factor_batch_avx512};
 #endif

@@ -185,31 +185,52 @@ static void matches_double_precision(void) {
         }
 }
 
-static void same_bits_on_every_path(void) {
-    const int ks[] = {1, 7, 14, 15, 16, 32, 33, 64, 100, 128, 256};
+/* Every vector width and thread count against the plain loops. `mode`: noise, row offsets and weights by bits. */
+static void compare_paths(int k, int biases, int mode, int32_t n_rows, const int64_t *lengths) {
     const char *levels[] = {"generic", "avx2", "avx512"};
     const int threads[] = {1, 2, 3, 8};
-    for (size_t i = 0; i < sizeof ks / sizeof ks[0]; i++) {
-        struct problem p = problem_new(100 + i, ks[i], (int)(i % 2), 40, ks[i] > 100 ? 8 : N_MIXED, mixed_lengths);
-        struct factor_solve_args args = problem_args(&p);
-        args.noise = 1;
-        args.seed = 5;
-        args.stream = philox_stream(PHILOX_GIBBS, 1);
-        size_t bytes = (size_t)p.n_rows * (size_t)p.stride * sizeof(float);
-        solve(&args, 1, "generic");
-        float *expected = make(bytes, 1);
-        memcpy(expected, p.out, bytes);
-        for (int l = 0; l < 3; l++)
-            for (int t = 0; t < (l == 0 ? 1 : 4); t++) {
-                memset(p.out, 0, bytes);
-                solve(&args, threads[t], levels[l]);
-                int same = memcmp(expected, p.out, bytes) == 0;
-                if (!same) fprintf(stderr, "k=%d %s threads=%d\n", ks[i], levels[l], threads[t]);
-                CHECK(same);
-            }
-        mem_free(expected);
-        problem_free(&p);
-    }
+    struct problem p = problem_new(100 + (uint64_t)k + (uint64_t)mode, k, biases, 40, n_rows, lengths);
+    struct factor_solve_args args = problem_args(&p);
+    args.noise = mode & 1;
+    if (!(mode & 2)) args.row_offsets = NULL;
+    for (int v = 0; !(mode & 4) && v < FACTOR_VALUES; v++) args.weight[v] = 1;
+    args.seed = 5;
+    args.stream = philox_stream(PHILOX_GIBBS, 1);
+    size_t bytes = (size_t)p.n_rows * (size_t)p.stride * sizeof(float);
+    memset(p.out, 0, bytes);
+    solve(&args, 1, "generic");
+    float *expected = make(bytes, 1);
+    memcpy(expected, p.out, bytes);
+    for (int l = 0; l < 3; l++)
+        for (int t = 0; t < (l == 0 ? 1 : 4); t++) {
+            memset(p.out, 0, bytes);
+            solve(&args, threads[t], levels[l]);
+            int same = memcmp(expected, p.out, bytes) == 0;
+            if (!same) fprintf(stderr, "k=%d mode=%d rows=%d %s threads=%d\n", k, mode, n_rows, levels[l], threads[t]);
+            CHECK(same);
+        }
+    mem_free(expected);
+    problem_free(&p);
+}
+
+static void same_bits_on_every_path(void) {
+    const int ks[] = {1, 7, 14, 15, 16, 32, 33, 64, 100, 128, 256};
+    for (int i = 0; i < (int)(sizeof ks / sizeof ks[0]); i++)
+        compare_paths(ks[i], i % 2, 7, ks[i] > 100 ? 8 : N_MIXED, mixed_lengths);
+}
+
+/* Rows that are solved side by side, with and without idle lanes, summed in lanes or each on its own. */
+static void same_bits_in_batches(void) {
+    const int ks[] = {1, 2, 3, 13, 14, 15, 16, 17, 30, 31, 32, 33, 47, 48, 64};
+    const int32_t sizes[] = {1, 7, 8, 9, 15, 16, 17, 100};
+    int64_t lengths[100];
+    for (int i = 0; i < (int)(sizeof ks / sizeof ks[0]); i++)
+        for (int s = 0; s < (int)(sizeof sizes / sizeof sizes[0]); s++) {
+            for (int r = 0; r < sizes[s]; r++)
+                lengths[r] =
+                    philox_block(6, philox_stream(PHILOX_TEST, (uint32_t)s), (uint64_t)r).v[0] % (r % 5 ? 40 : 300);
+            compare_paths(ks[i], (i + s) % 2, (i + s) % 8, sizes[s], lengths);
+        }
 }
 
 /* Rows solved in parts, as several devices do: the bits of all at once. */
@@ -287,6 +308,7 @@ static void indefinite_is_an_error(void) {
     reel_context *ctx = open_cpu(2, &backend);
     reel_error err;
     CHECK_INT(backend->ops->factor_solve(backend, &args, &err), REEL_NUMERIC);
+    CHECK(strncmp(err.message, "row 0: ", 7) == 0); /* the first of several that fail */
     int64_t no_offsets[1] = {0};
     args.n_rows = 0;
     args.offsets = no_offsets;
@@ -386,6 +408,7 @@ static void conjugate_gradients_refuse(void) {
 int main(void) {
     RUN(matches_double_precision);
     RUN(same_bits_on_every_path);
+    RUN(same_bits_in_batches);
     RUN(parts_of_the_rows_are_rows);
     RUN(samples_have_the_posterior_moments);
     RUN(indefinite_is_an_error);
