@@ -80,6 +80,7 @@ static const struct backend_ops cpu_ops = {
     .factor_cg = cpu_factor_cg,
     .score_movies = cpu_score_movies,
     .topk_users = cpu_topk_users,
+    .predict_pairs = cpu_predict_pairs,
     .residuals = cpu_residuals,
     .set_sweep = cpu_set_sweep,
     .group_sweep = cpu_group_sweep,

@@ -152,6 +152,7 @@ static const struct backend_ops cuda_ops = {
     .factor_solve = cuda_factor_solve,
     .factor_k_max = GRAM_DIM_MAX - 2,
     .topk_users = cuda_topk_users,
+    .predict_pairs = cuda_predict_pairs,
     .residuals = cuda_residuals,
     .set_sweep = cuda_set_sweep,
     .group_sweep = cuda_group_sweep,

@@ -229,6 +229,7 @@ static const struct backend_ops all_ops = {
     .free_memory = all_free_memory,
     .factor_solve = cuda_all_factor_solve,
     .topk_users = cuda_all_topk_users,
+    .predict_pairs = cuda_all_predict_pairs,
     .residuals = cuda_all_residuals,
     .set_sweep = cuda_all_set_sweep,
     .group_sweep = cuda_all_group_sweep,

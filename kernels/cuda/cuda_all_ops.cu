@@ -133,7 +133,23 @@ reel_status cuda_all_forest_topk(struct backend *backend, const struct forest_to
     return cuda_all_at_once(cuda_all_of(backend), forest_topk_part, args, err);
 }
 
-/* ---- forest_pairs: pairs in parts ---- */
+/* ---- predict_pairs, forest_pairs: pairs in parts ---- */
+
+static reel_status predict_part(struct cuda_all *all, int device, const void *arg, reel_error *err) {
+    struct predict_pairs_args args = *(const struct predict_pairs_args *)arg;
+    const int64_t first = part_begin(args.n, all->links.n, device);
+    TRY_RETURN(move_to(all, device, err, args.user_factors, args.movie_factors, args.user_bias, args.movie_bias));
+    args.n = part_begin(args.n, all->links.n, device + 1) - first;
+    args.users += first;
+    args.movies += first;
+    args.scores += first;
+    return cuda_predict_pairs(cuda_all_device(all, device), &args, err);
+}
+
+reel_status cuda_all_predict_pairs(struct backend *backend, const struct predict_pairs_args *args, reel_error *err) {
+    TRY_RETURN(cuda_all_use(cuda_all_of(backend), err));
+    return cuda_all_at_once(cuda_all_of(backend), predict_part, args, err);
+}
 
 static reel_status forest_pairs_part(struct cuda_all *all, int device, const void *arg, reel_error *err) {
     struct forest_pairs_args args = *(const struct forest_pairs_args *)arg;

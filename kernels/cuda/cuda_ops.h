@@ -27,6 +27,8 @@ reel_status cuda_residual_parts(struct backend *backend, const struct residuals_
 reel_status cuda_sgd_epoch(struct backend *backend, const struct sgd_epoch_args *args, reel_error *err);
 /* topk_users.cu. There is no score_movies: a single request is too small to be worth the way. */
 reel_status cuda_topk_users(struct backend *backend, const struct topk_users_args *args, reel_error *err);
+/* predict_pairs.cu */
+reel_status cuda_predict_pairs(struct backend *backend, const struct predict_pairs_args *args, reel_error *err);
 /* forest_score.cu. There is no forest_movies, likewise. */
 reel_status cuda_forest_topk(struct backend *backend, const struct forest_topk_args *args, reel_error *err);
 reel_status cuda_forest_pairs(struct backend *backend, const struct forest_pairs_args *args, reel_error *err);

@@ -28,6 +28,7 @@ struct factor_solve_args;
 /* Scores of factor models (backend/topk_ops.h). */
 struct score_movies_args;
 struct topk_users_args;
+struct predict_pairs_args;
 /* The sampler's residuals, implicit sets and grouped effects (backend/gibbs_ops.h). */
 struct residuals_args;
 struct set_sweep_args;
@@ -72,6 +73,7 @@ struct backend_ops {
     reel_status (*factor_cg)(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
     reel_status (*score_movies)(struct backend *backend, const struct score_movies_args *args, reel_error *err);
     reel_status (*topk_users)(struct backend *backend, const struct topk_users_args *args, reel_error *err);
+    reel_status (*predict_pairs)(struct backend *backend, const struct predict_pairs_args *args, reel_error *err);
     reel_status (*residuals)(struct backend *backend, const struct residuals_args *args, reel_error *err);
     reel_status (*set_sweep)(struct backend *backend, const struct set_sweep_args *args, reel_error *err);
     reel_status (*group_sweep)(struct backend *backend, const struct group_sweep_args *args, reel_error *err);

@@ -1,7 +1,7 @@
 /* Scoring with factor models in bulk: score(u, m) = <p_u, q_m> + ((mean + user bias) + movie bias).
  *
  * The dot product is one chain over f = 0..k-1, started at zero, for each pair on its own: wherever a pair
- * sits in a tile, whichever thread computes it, and in both operators below its score has the same bits. That
+ * sits in a tile, whichever thread computes it, and in score_movies and topk_users its score has the same bits. That
  * is what makes the top n of many users equal the top n of one user exactly. (Chains are of fused
  * multiply-adds where the processor has them, of separate ones in the plain loops.)
  *
@@ -53,6 +53,22 @@ struct topk_users_args {
     int n;                       /* >= 1 */
     int32_t *movies;             /* (n_users, n) out, -1 past the end */
     float *scores;               /* (n_users, n) out, NaN past the end */
+};
+
+/* predict_pairs: scores of (user, movie) pairs, ((mean + user bias) + movie bias) + <p_u, q_m>; an index of -1 drops
+ * its side's terms. The product is dot_floats (kernels/common/dot.h), sixteen running sums that are neither fused nor
+ * reordered, as in a model's own predict, so that every path has its bits; the operators above differ from it in the
+ * last places. (pair_scores of backend/gibbs_ops.h is for vectors while they are fitted: biases inside, all on the
+ * device.) Works on the calling thread alone, likewise; a device takes one call at a time, and waits. */
+struct predict_pairs_args {
+    int k;
+    int64_t stride;
+    float mean;
+    const float *user_factors, *movie_factors; /* (dev) (*, stride) */
+    const float *user_bias, *movie_bias;       /* (dev) (*,) */
+    int64_t n;
+    const int32_t *users, *movies; /* (n,) rows of the arrays above, in range or -1 */
+    float *scores;                 /* (n,) out */
 };
 
 #endif

@@ -12,7 +12,7 @@
 #include "core/mem.h"
 #include "kernels/common/normal.h"
 #include "model/bmf.h"
-#include "model/dot.h"
+#include "kernels/common/dot.h"
 #include "model/gibbs_prior.h"
 
 /* ---- binding ---- */
@@ -378,6 +378,7 @@ int bmf_factor_view(const struct reel_model *model, struct factor_view *view) {
     int wide = own->samples * own->k;
     *view = (struct factor_view){.k = wide,
                                  .stride = wide,
+                                 .pairs = 1,
                                  .mean = (float)own->mean,
                                  .user_bias = own->user_bias,
                                  .movie_bias = own->movie_bias,

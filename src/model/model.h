@@ -136,6 +136,7 @@ struct algorithm {
 /* score(u, m) = mean + user_bias[u] + movie_bias[m] + <user_factors[u], movie_factors[m]> */
 struct factor_view {
     int k, stride;
+    int pairs; /* 1: the algorithm's predict has the bits of predict_pairs (backend/topk_ops.h) of this view */
     float mean;
     const float *user_bias, *movie_bias;       /* (n_users,), (n_movies,) */
     const float *user_factors, *movie_factors; /* (n_users, stride), (n_movies, stride) */

@@ -247,6 +247,12 @@ reel_status scorer_check_indices(const char *what, int64_t n, const int32_t *ind
     return REEL_INTERNAL;
 }
 
+reel_status scorer_check_pairs(const struct reel_scorer *scorer, int64_t n, const int32_t *users, const int32_t *movies,
+                               reel_error *err) {
+    TRY_RETURN(scorer_check_indices("user", n, users, -1, scorer->dataset->n_users, err));
+    return scorer_check_indices("movie", n, movies, -1, scorer->dataset->n_movies, err);
+}
+
 enum { PREDICT_CHUNK = 4096 };
 
 /* Pairs of model users (-1 = unknown) and dataset movies (likewise), from trees. */
@@ -267,8 +273,7 @@ static reel_status predict_chunk(const struct reel_scorer *scorer, int64_t n, co
                                  const int32_t *movies, const uint32_t *times, float *scores, float *sds,
                                  reel_error *err) {
     int32_t model_users[PREDICT_CHUNK], model_movies[PREDICT_CHUNK];
-    TRY_RETURN(scorer_check_indices("user", n, users, -1, scorer->dataset->n_users, err));
-    TRY_RETURN(scorer_check_indices("movie", n, movies, -1, scorer->dataset->n_movies, err));
+    TRY_RETURN(scorer_check_pairs(scorer, n, users, movies, err));
     for (int64_t i = 0; scorer->user_map && i < n; i++) model_users[i] = scorer_model_user(scorer, users[i]);
     for (int64_t i = 0; scorer->movie_map && i < n; i++) model_movies[i] = scorer_model_movie(scorer, movies[i]);
     for (int64_t i = 0; sds && i < n; i++) sds[i] = NAN;
@@ -291,64 +296,4 @@ reel_status reel_scorer_predict(const reel_scorer *scorer, int64_t n, const int3
                                  movies + first, times ? times + first : NULL, scores + first, sds ? sds + first : NULL,
                                  err));
     return REEL_OK;
-}
-
-struct predict_job {
-    const struct reel_scorer *scorer;
-    int64_t n;
-    const int32_t *users, *movies;
-    const uint32_t *times;
-    float *scores, *sds;
-    reel_status *statuses; /* a task each */
-    reel_error *errors;
-};
-
-enum { PREDICT_TASK = 16 * PREDICT_CHUNK, PREDICT_WAVE = 256 };
-
-static void predict_task(void *arg, int64_t task, int worker) {
-    (void)worker;
-    const struct predict_job *job = arg;
-    int64_t first = task * PREDICT_TASK, n = job->n - first < PREDICT_TASK ? job->n - first : PREDICT_TASK;
-    job->statuses[task] = reel_scorer_predict(job->scorer, n, job->users + first, job->movies + first,
-                                              job->times ? job->times + first : NULL, job->scores + first,
-                                              job->sds ? job->sds + first : NULL, &job->errors[task]);
-}
-
-/* One wave of tasks; the error of the first task that failed is the one reported. */
-static reel_status predict_wave(const struct predict_job *job, reel_error *err) {
-    int64_t n_tasks = (job->n + PREDICT_TASK - 1) / PREDICT_TASK;
-    thread_pool_run(job->scorer->ctx->pool, n_tasks, predict_task, (void *)(uintptr_t)job);
-    for (int64_t task = 0; task < n_tasks; task++) {
-        if (job->statuses[task] == REEL_OK) continue;
-        if (err) *err = job->errors[task];
-        return job->statuses[task];
-    }
-    return REEL_OK;
-}
-
-reel_status reel_scorer_predict_many(reel_scorer *scorer, int64_t n, const int32_t *users, const int32_t *movies,
-                                     const uint32_t *times, float *scores, float *sds, reel_error *err) {
-    reel_status status = REEL_OK, statuses[PREDICT_WAVE];
-    reel_error *errors = NULL;
-    if (n < 0) return error_set(err, REEL_INVALID_ARGUMENT, "n must be >= 0 (found %lld)", (long long)n);
-    TRY(MEM_RAW(&errors, PREDICT_WAVE, err));
-    int64_t wave = (int64_t)PREDICT_TASK * PREDICT_WAVE;
-    for (int64_t first = 0; first < n; first += wave) {
-        TRY(context_check(scorer->ctx, err));
-        context_progress(scorer->ctx, "predict", "pairs", first, n, NULL, 0, 0);
-        struct predict_job job = {scorer,
-                                  n - first < wave ? n - first : wave,
-                                  users + first,
-                                  movies + first,
-                                  times ? times + first : NULL,
-                                  scores + first,
-                                  sds ? sds + first : NULL,
-                                  statuses,
-                                  errors};
-        TRY(predict_wave(&job, err));
-    }
-    context_progress(scorer->ctx, "predict", "pairs", n, n, NULL, 0, 1);
-cleanup:
-    mem_free(errors);
-    return status;
 }

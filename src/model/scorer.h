@@ -11,16 +11,17 @@
 enum scorer_part {
     SCORER_USERS = 1,  /* factors and biases */
     SCORER_PANELS = 2, /* of movies */
-    SCORER_SEEN = 4,
-    SCORER_TREES = 8,
-    SCORER_PARTS_END = 16
+    SCORER_MOVIES = 4, /* factors and biases, a row a movie of the model */
+    SCORER_SEEN = 8,
+    SCORER_TREES = 16,
+    SCORER_PARTS_END = 32
 };
 
 /* What the bulk operators read, on the scorer's device: its own arrays, or copies. */
 struct scorer_bulk {
     struct job_memory job;
     int placed; /* parts that are there */
-    const float *user_factors, *user_bias;
+    const float *user_factors, *user_bias, *movie_factors, *movie_bias;
     struct factor_panels panels;
     struct forest_plan plan;
     const int64_t *seen_offsets;
@@ -81,5 +82,8 @@ void scorer_mask_seen(const struct reel_scorer *scorer, int32_t user, float *sco
 /* INVALID_ARGUMENT for users (n,) or movies outside of lowest..n-1. */
 reel_status scorer_check_indices(const char *what, int64_t n, const int32_t *indices, int32_t lowest, int32_t end,
                                  reel_error *err);
+/* INVALID_ARGUMENT unless users and movies (n,) are indices of the dataset or -1. */
+reel_status scorer_check_pairs(const struct reel_scorer *scorer, int64_t n, const int32_t *users, const int32_t *movies,
+                               reel_error *err);
 
 #endif

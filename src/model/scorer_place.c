@@ -10,12 +10,18 @@ static size_t user_floats(const struct reel_scorer *scorer) {
     return (size_t)scorer->model->n_users * (size_t)scorer->view.stride;
 }
 
+static size_t movie_floats(const struct reel_scorer *scorer) {
+    return (size_t)scorer->model->n_movies * (size_t)scorer->view.stride;
+}
+
 static size_t bytes_of(const struct reel_scorer *scorer, int part) {
     const struct factor_panels *panels = &scorer->panels;
     const struct ratings *ratings = &scorer->dataset->ratings;
     switch (part) {
     case SCORER_USERS:
         return sizeof(float) * (user_floats(scorer) + (size_t)scorer->model->n_users);
+    case SCORER_MOVIES:
+        return sizeof(float) * (movie_floats(scorer) + (size_t)scorer->model->n_movies);
     case SCORER_PANELS:
         return padded(panels) * (sizeof(float) * ((size_t)panels->k + 1) + 2 * sizeof(int32_t));
     case SCORER_SEEN:
@@ -33,6 +39,9 @@ static reel_status place(const struct reel_scorer *scorer, int part, struct scor
     case SCORER_USERS:
         TRY_RETURN(JOB_CONSTANT(job, &bulk->user_factors, scorer->view.user_factors, user_floats(scorer), err));
         return JOB_CONSTANT(job, &bulk->user_bias, scorer->view.user_bias, scorer->model->n_users, err);
+    case SCORER_MOVIES:
+        TRY_RETURN(JOB_CONSTANT(job, &bulk->movie_factors, scorer->view.movie_factors, movie_floats(scorer), err));
+        return JOB_CONSTANT(job, &bulk->movie_bias, scorer->view.movie_bias, scorer->model->n_movies, err);
     case SCORER_PANELS:
         bulk->panels = *panels;
         TRY_RETURN(JOB_CONSTANT(job, &bulk->panels.factors, panels->factors, padded(panels) * (size_t)panels->k, err));

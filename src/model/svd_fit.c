@@ -9,7 +9,7 @@
 #include "kernels/common/normal.h"
 #include "model/baseline.h"
 #include "model/checkpoint.h"
-#include "model/dot.h"
+#include "kernels/common/dot.h"
 #include "model/measure.h"
 #include "model/sgd_grid.h"
 #include "model/svd.h"

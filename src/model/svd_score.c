@@ -11,7 +11,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "model/dense.h"
-#include "model/dot.h"
+#include "kernels/common/dot.h"
 #include "model/svd.h"
 
 struct svd_state {
@@ -74,8 +74,8 @@ static float score_pair(const struct svd_state *state, int32_t user, int32_t mov
     const float *p = user >= 0 ? state->user_factors + (int64_t)user * state->k : NULL;
     const float *q = movie >= 0 ? state->movie_factors + (int64_t)movie * state->k : NULL;
     if (!state->biased) return score_unbiased(state, p, q);
-    float biases = (user >= 0 ? state->user_bias[user] : 0) + (movie >= 0 ? state->movie_bias[movie] : 0);
-    return state->mean + biases + (p && q ? dot_floats(p, q, state->k) : 0);
+    float base = state->mean + (user >= 0 ? state->user_bias[user] : 0);
+    return base + (movie >= 0 ? state->movie_bias[movie] : 0) + (p && q ? dot_floats(p, q, state->k) : 0);
 }
 
 reel_status svd_predict(const struct reel_model *model, int64_t n, const int32_t *users, const int32_t *movies,
@@ -213,6 +213,7 @@ int svd_factor_view(const struct reel_model *model, struct factor_view *view) {
     if (!state->biased && state->mean != 0) return 0; /* see score_unbiased: not a plain sum */
     *view = (struct factor_view){.k = state->k,
                                  .stride = state->k,
+                                 .pairs = 1,
                                  .mean = state->mean,
                                  .user_bias = state->user_bias,
                                  .movie_bias = state->movie_bias,

@@ -161,3 +161,16 @@ def test_lists_are_the_same_file(dataset, tmp_path, algorithm, params):
     (_, cpu), (_, cuda) = on_both("recommend", str(dataset), "--model", str(model), "--all", "-n", "20",
                                   out=tmp_path / "top.csv")
     assert cpu == cuda
+
+
+@pytest.mark.skipif("cuda" not in USABLE, reason="no usable GPU here")
+@pytest.mark.parametrize("algorithm,params", [("svd", ["epochs=3"]), ("als", ["iterations=2"]),
+                                              ("bmf", ["samples=3", "factors=8"]), ("gbdt", ["n_estimators=30"])])
+def test_predictions_are_the_same_file(dataset, tmp_path, algorithm, params):
+    model = tmp_path / "model.reel"
+    words = [word for param in params for word in ("-p", param)]
+    done = reel("train", str(dataset), "-m", algorithm, *words, "--device", "cpu", "--quiet", "-o", str(model))
+    assert done.returncode == 0, done.stderr
+    (_, cpu), (_, cuda) = on_both("predict", str(dataset), "--model", str(model), "--pairs",
+                                  str(ROOT / "data" / "ml-latest-small" / "ratings.csv"), out=tmp_path / "scores.npy")
+    assert cpu == cuda

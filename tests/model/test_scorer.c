@@ -1,8 +1,10 @@
 /* Scorers on a planted dataset: predictions, top N of one and of many, filters, visitors, reasons. */
 #include "test.h"
 
+#include "backend/registry.h"
 #include "core/error.h"
 #include "model/planted.h"
+#include "model/scorer.h"
 
 enum { USERS = 120, MOVIES = 157 };
 
@@ -253,6 +255,70 @@ static void predict_many_equals_predict(void) {
     reel_scorer_free(scorer);
 }
 
+/* The scorer's work in bulk goes to a backend beside its own: the CPU once more, or what REEL_TEST_DEVICE names. */
+static struct backend *move_to_device(reel_scorer *scorer) {
+    const char *name = getenv("REEL_TEST_DEVICE");
+    struct backend *device;
+    reel_error err;
+    REQUIRE_OK(registry_open(name ? name : "cpu", bench.ctx->pool, &device, NULL, &err), err);
+    scorer->device = device;
+    return device;
+}
+
+static void same_in_bulk(const struct reel_dataset *dataset, const reel_model *model) {
+    enum { N = 70001, WANTED = 13 };
+    int32_t *users = malloc(N * sizeof *users), *movies = malloc(N * sizeof *movies);
+    uint32_t *times = malloc(N * sizeof *times);
+    float *scores[2], *sds[2], top_scores[2][USERS * WANTED];
+    int32_t everybody[USERS], top_movies[2][USERS * WANTED];
+    reel_error err;
+    for (int i = 0; i < N; i++) {
+        users[i] = i * 31 % (USERS + 1) - 1, movies[i] = i * 17 % (MOVIES + 1) - 1;
+        times[i] = (uint32_t)i * 3607;
+    }
+    users[N - 1] = 0;
+    for (int u = 0; u < USERS; u++) everybody[u] = u;
+    for (int side = 0; side < 2; side++) {
+        reel_scorer *scorer = bind(bench.ctx, dataset, model);
+        struct backend *device = side ? move_to_device(scorer) : NULL;
+        scores[side] = malloc(N * sizeof(float)), sds[side] = malloc(N * sizeof(float));
+        REQUIRE_OK(reel_scorer_predict_many(scorer, N, users, movies, times, scores[side], sds[side], &err), err);
+        REQUIRE_OK(reel_scorer_predict_many(scorer, N, users, movies, times, scores[side], NULL, &err), err);
+        REQUIRE_OK(reel_scorer_recommend_many(scorer, USERS, everybody, WANTED, NULL, top_movies[side],
+                                              top_scores[side], &err),
+                   err);
+        users[N - 1] = USERS;
+        CHECK_INT(reel_scorer_predict_many(scorer, N, users, movies, times, scores[side], NULL, &err),
+                  REEL_INVALID_ARGUMENT);
+        users[N - 1] = 0;
+        REQUIRE_OK(reel_scorer_predict_many(scorer, N, users, movies, times, scores[side], NULL, &err), err);
+        reel_scorer_free(scorer);
+        registry_close(device);
+    }
+    CHECK(memcmp(scores[0], scores[1], N * sizeof(float)) == 0);
+    CHECK(memcmp(sds[0], sds[1], N * sizeof(float)) == 0);
+    CHECK(memcmp(top_movies[0], top_movies[1], sizeof top_movies[0]) == 0);
+    CHECK(memcmp(top_scores[0], top_scores[1], sizeof top_scores[0]) == 0);
+    for (int side = 0; side < 2; side++) free(scores[side]), free(sds[side]);
+    free(users), free(movies), free(times);
+}
+
+static void bulk_on_a_device(void) {
+    static const reel_param trees[] = {{"n_estimators", "12"}}, samples[] = {{"factors", "5"}, {"samples", "4"}};
+    reel_model *gbdt = fit("gbdt", trees, 1), *bmf = fit("bmf", samples, 2);
+    const reel_model *models[] = {bench.svd, bench.unbiased, bench.bias, gbdt, bmf};
+    int32_t user_ids[USERS], movie_ids[MOVIES];
+    struct reel_dataset other = bench.planted.dataset;
+    for (int i = 0; i < USERS; i++) user_ids[i] = 3 * i + 1 + i % 2;
+    for (int i = 0; i < MOVIES; i++) movie_ids[i] = 3 * i + 1 + i % 2;
+    other.user_ids = user_ids, other.movie_ids = movie_ids;
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        same_in_bulk(&bench.planted.dataset, models[i]);
+        same_in_bulk(&other, models[i]);
+    }
+    reel_model_free(gbdt), reel_model_free(bmf);
+}
+
 static float predict_one(const reel_scorer *scorer, int32_t user, int32_t movie) {
     float score;
     reel_error err;
@@ -456,6 +522,7 @@ int main(void) {
     RUN(many_equals_single);
     RUN(many_obeys_filters);
     RUN(predict_many_equals_predict);
+    RUN(bulk_on_a_device);
     RUN(binds_by_ids);
     RUN(someone_who_saw_everything);
     RUN(visitor_with_a_users_ratings_gets_that_users_scores);

@@ -303,13 +303,87 @@ static void topk_users_matches(void) {
         }
 }
 
-static const struct device_row device_rows[] = {DEVICE_ROW(topk_users_matches)};
+/* ---- pairs ---- */
+
+static float *pairs_of(struct backend *backend, const struct problem *p, int64_t n, const int32_t *users,
+                       const int32_t *movies) {
+    struct job_memory job = {.backend = backend};
+    float *scores = make(n, sizeof *scores);
+    reel_error err;
+    struct predict_pairs_args args = {.k = p->k,
+                                      .stride = p->k,
+                                      .mean = 3.5f,
+                                      .user_factors = PUT(&job, p->user_factors, p->n_users * p->k),
+                                      .movie_factors = PUT(&job, p->movie_factors, p->n_movies * p->k),
+                                      .user_bias = PUT(&job, p->user_bias, p->n_users),
+                                      .movie_bias = PUT(&job, p->movie_bias, p->n_movies),
+                                      .n = n,
+                                      .users = users,
+                                      .movies = movies,
+                                      .scores = scores};
+    REQUIRE_OK(backend->ops->predict_pairs(backend, &args, &err), err);
+    job_memory_free(&job);
+    return scores;
+}
+
+/* Within rounding of a double-precision loop: k products and at most k + 3 sums, each off by 2^-24 of what there is. */
+static void check_pairs(const struct problem *p, int64_t n, const int32_t *users, const int32_t *movies,
+                        const float *scores) {
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 3.5, size = 3.5;
+        if (users[i] >= 0) sum += (double)p->user_bias[users[i]], size += 0.5;
+        if (movies[i] >= 0) sum += (double)p->movie_bias[movies[i]], size += 0.5;
+        for (int f = 0; f < p->k && users[i] >= 0 && movies[i] >= 0; f++) {
+            double term = (double)p->user_factors[users[i] * p->k + f] * (double)p->movie_factors[movies[i] * p->k + f];
+            sum += term, size += fabs(term);
+        }
+        CHECK_NEAR((double)scores[i], sum, (2 * p->k + 3) * size * 0x1p-24);
+    }
+}
+
+static void for_pairs(void (*run)(const struct problem *p, int64_t n, const int32_t *users, const int32_t *movies)) {
+    static const int widths[] = {0, 1, 3, 4, 15, 16, 19, 20, 31, 33, 128, 300};
+    static const int64_t counts[] = {0, 1, 17, 3001};
+    for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++) {
+        struct problem p = make_problem(29, 53, widths[w], 0);
+        int32_t *users = make(3001, sizeof *users), *movies = make(3001, sizeof *movies);
+        for (int64_t i = 0; i < 3001; i++) {
+            users[i] = (int32_t)(draw(71, i) % 30) - 1; /* -1 = unknown */
+            movies[i] = (int32_t)(draw(72, i) % 54) - 1;
+        }
+        for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) run(&p, counts[c], users, movies);
+        mem_free(users), mem_free(movies);
+        drop(&p);
+    }
+}
+
+static void check_reference(const struct problem *p, int64_t n, const int32_t *users, const int32_t *movies) {
+    float *scores = pairs_of(reference, p, n, users, movies);
+    check_pairs(p, n, users, movies, scores);
+    mem_free(scores);
+}
+
+static void predict_pairs_plain(void) {
+    for_pairs(check_reference);
+}
+
+static void check_device(const struct problem *p, int64_t n, const int32_t *users, const int32_t *movies) {
+    check_same("predict_pairs", pairs_of(reference, p, n, users, movies), pairs_of(device, p, n, users, movies),
+               (size_t)n * sizeof(float));
+}
+
+static void predict_pairs_match(void) {
+    for_pairs(check_device);
+}
+
+static const struct device_row device_rows[] = {DEVICE_ROW(topk_users_matches), DEVICE_ROW(predict_pairs_match)};
 
 int main(void) {
     device_begin();
     RUN(generic_level);
     RUN(best_level);
     RUN(fused_levels_agree);
+    RUN(predict_pairs_plain);
     unsetenv("REEL_SIMD");
     return device_end(device_rows, sizeof device_rows / sizeof device_rows[0]);
 }

@@ -1,7 +1,7 @@
 /* The scalar product of factor vectors with a fixed order of sums: 16 partial sums, then a tree. The compiler
  * turns it into the baseline's vector instructions, which do the same sums. */
-#ifndef MODEL_DOT_H
-#define MODEL_DOT_H
+#ifndef KERNELS_COMMON_DOT_H
+#define KERNELS_COMMON_DOT_H
 
 #include <string.h>
 
