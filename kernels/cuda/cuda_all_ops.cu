@@ -242,7 +242,7 @@ static reel_status set_sweep_on(struct cuda_all *all, int device, const void *ar
 
 reel_status cuda_all_set_sweep(struct backend *backend, const struct set_sweep_args *args, reel_error *err) {
     TRY_RETURN(cuda_all_use(cuda_all_of(backend), err));
-    return cuda_all_at_once(cuda_all_of(backend), set_sweep_on, args, err); /* hundreds of launches */
+    return cuda_all_at_once(cuda_all_of(backend), set_sweep_on, args, err); /* thousands of launches */
 }
 
 static reel_status group_sweep_on(struct cuda_all *all, int device, const void *arg, reel_error *err) {

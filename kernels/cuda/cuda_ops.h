@@ -9,7 +9,6 @@
 reel_status cuda_factor_solve(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
 /* gibbs.cu */
 reel_status cuda_residuals(struct backend *backend, const struct residuals_args *args, reel_error *err);
-reel_status cuda_set_sweep(struct backend *backend, const struct set_sweep_args *args, reel_error *err);
 reel_status cuda_group_sweep(struct backend *backend, const struct group_sweep_args *args, reel_error *err);
 reel_status cuda_group_add(struct backend *backend, const struct group_add_args *args, reel_error *err);
 reel_status cuda_moments(struct backend *backend, const struct moments_args *args, reel_error *err);
@@ -23,6 +22,8 @@ enum { CUDA_RESIDUAL_PARTS = 1024 };
 int64_t cuda_residual_begin(int64_t n, int part);
 reel_status cuda_residual_parts(struct backend *backend, const struct residuals_args *args, int first, int n_parts,
                                 double *sums, reel_error *err);
+/* set_sweep.cu. Waits for the number of ratings. */
+reel_status cuda_set_sweep(struct backend *backend, const struct set_sweep_args *args, reel_error *err);
 /* sgd_epoch.cu */
 reel_status cuda_sgd_epoch(struct backend *backend, const struct sgd_epoch_args *args, reel_error *err);
 /* topk_users.cu. There is no score_movies: a single request is too small to be worth the way. */

@@ -215,6 +215,17 @@ static void set_sweep_matches(void) {
     }
 }
 
+static void set_sweep_repeats_its_bits(void) {
+    struct data p = data_new(16, 1, 700, 100, short_lengths, N_SHORT);
+    float *expected[3], *found[3];
+    set_sweep(device, &p, expected);
+    set_sweep(device, &p, found);
+    check_same("features", expected[0], found[0], sizeof(float) * (size_t)p.n_columns * (size_t)p.stride);
+    check_same("row sums", expected[1], found[1], sizeof(float) * (size_t)p.n_rows * (size_t)p.stride);
+    check_same("residuals", expected[2], found[2], sizeof(float) * (size_t)p.n);
+    data_free(&p);
+}
+
 /* ---- grouped effects, gather ---- */
 
 /* Groups are the rows of the data, positions a shuffle of the ratings. */
@@ -367,6 +378,7 @@ static const struct device_row rows[] = {
     DEVICE_ROW(residuals_match),
     DEVICE_ROW(pair_scores_match),
     DEVICE_ROW(set_sweep_matches),
+    DEVICE_ROW(set_sweep_repeats_its_bits),
     DEVICE_ROW(group_effects_match),
     DEVICE_ROW(moments_match),
     DEVICE_ROW(add_vectors_matches),
