@@ -6,14 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifdef WITH_ASAN
+#ifdef EMULATOR_ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -21,7 +14,7 @@
 static const uint64_t CANARY = 0x5ca1ab1e0ddba11u; /* at the low end of every stack */
 
 size_t fiber_stack_size(void) {
-#ifdef WITH_ASAN
+#ifdef EMULATOR_ASAN
     return (size_t)256 << 10;
 #else
     return (size_t)64 << 10;
@@ -42,14 +35,14 @@ char *fiber_stacks(size_t n) {
 
 /* What an earlier fiber left on the stack means nothing. */
 static void clean_stack(char *stack) {
-#ifdef WITH_ASAN
+#ifdef EMULATOR_ASAN
     __asan_unpoison_memory_region(stack, fiber_stack_size());
 #else
     (void)stack;
 #endif
 }
 
-static void check_stack(const struct fiber *fiber) {
+void fiber_check(const struct fiber *fiber) {
     if (!fiber->stack || memcmp(fiber->stack, &CANARY, sizeof CANARY) == 0) return;
     fprintf(stderr, "emulated CUDA: a thread's stack overflowed (%zu bytes)\n", fiber->size);
     abort();
@@ -57,7 +50,7 @@ static void check_stack(const struct fiber *fiber) {
 
 #if defined(__x86_64__)
 
-/* Saves what a call must keep (System V ABI) on the stack left, takes it from the stack entered. */
+/* What a call must keep: System V ABI. The control words of floating point stay as they are. */
 extern "C" void emulated_switch_stacks(void **from, void *to);
 __asm__(".text\n"
         ".hidden emulated_switch_stacks\n"
@@ -96,9 +89,11 @@ void fiber_prepare(struct fiber *fiber, char *stack, void (*entry)(void)) {
     fiber->size = fiber_stack_size();
 }
 
+#ifdef EMULATOR_ASAN
 static void switch_stacks(struct fiber *from, const struct fiber *to) {
     emulated_switch_stacks(&from->place, to->place);
 }
+#endif
 
 #else
 
@@ -130,20 +125,22 @@ static void switch_stacks(struct fiber *from, const struct fiber *to) {
 
 #endif
 
+#if !defined(__x86_64__) || defined(EMULATOR_ASAN)
 void fiber_switch(struct fiber *from, const struct fiber *to, int last) {
-    if (last) check_stack(from);
-#ifdef WITH_ASAN
+#ifdef EMULATOR_ASAN
     void *fake = NULL;
     __sanitizer_start_switch_fiber(last ? NULL : &fake, to->bottom, to->size);
     switch_stacks(from, to);
     __sanitizer_finish_switch_fiber(fake, NULL, NULL);
 #else
+    (void)last;
     switch_stacks(from, to);
 #endif
 }
+#endif
 
 void fiber_entered(struct fiber *host) {
-#ifdef WITH_ASAN
+#ifdef EMULATOR_ASAN
     const void *bottom;
     size_t size;
     __sanitizer_finish_switch_fiber(NULL, &bottom, &size);

@@ -104,10 +104,14 @@ enum emulated_operation {
     EMULATED_GATHER
 };
 
-/* Waits until all lanes of `mask` that have not ended are here; returns the lane's result. `argument`: a shuffle's lane
- * or distance, `width` its segments. */
-uint64_t emulated_collect(enum emulated_operation operation, unsigned mask, uint64_t value, int argument, int width,
-                          struct emulated_site site);
+/* An operation with a shuffle's lane or distance and the width of its segments: one word, so that all arguments of the
+ * call stay in registers. */
+static inline uint64_t emulated_word(enum emulated_operation operation, int argument = 0, int width = 32) {
+    return (uint64_t)(uint32_t)argument << 32 | (uint64_t)(uint32_t)width << 8 | (uint64_t)operation;
+}
+
+/* Waits until all lanes of `mask` that have not ended are here; returns the lane's result. */
+uint64_t emulated_collect(uint64_t word, unsigned mask, uint64_t value, struct emulated_site site);
 void emulated_collect_bytes(const void *mine, void *all, size_t size, struct emulated_site site);
 
 /* Each lane of the warp brings `size` bytes; each gets all 32 times `size`, in the order of the lanes. */
@@ -116,7 +120,7 @@ static inline void emulated_warp_gather(const void *mine, void *all, size_t size
 }
 
 static inline void __syncwarp(unsigned mask = 0xffffffffu, EMULATED_SITE) {
-    (void)emulated_collect(EMULATED_SYNC, mask, 0, 0, 32, site);
+    (void)emulated_collect(emulated_word(EMULATED_SYNC), mask, 0, site);
 }
 
 template <class T>
@@ -125,7 +129,7 @@ static inline T emulated_shuffle(enum emulated_operation operation, unsigned mas
     static_assert(sizeof(T) <= 8, "shuffles take up to 8 bytes");
     uint64_t bits = 0;
     memcpy(&bits, &value, sizeof value);
-    bits = emulated_collect(operation, mask, bits, argument, width, site);
+    bits = emulated_collect(emulated_word(operation, argument, width), mask, bits, site);
     memcpy(&value, &bits, sizeof value);
     return value;
 }
@@ -145,7 +149,7 @@ template <class T> static inline T __shfl_xor_sync(unsigned mask, T value, int b
 
 static inline uint64_t emulated_reduce(enum emulated_operation operation, unsigned mask, uint64_t value,
                                        struct emulated_site site) {
-    return emulated_collect(operation, mask, value, 0, 32, site);
+    return emulated_collect(emulated_word(operation), mask, value, site);
 }
 static inline unsigned __ballot_sync(unsigned mask, int predicate, EMULATED_SITE) {
     return (unsigned)emulated_reduce(EMULATED_BALLOT, mask, predicate != 0, site);
