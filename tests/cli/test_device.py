@@ -132,10 +132,10 @@ def test_training_on_both_devices(dataset, tmp_path, algorithm, params, bound):
 # The last two go the way of the CPU on both: only squared errors and three levels have operators of their own.
 @pytest.mark.skipif("cuda" not in USABLE, reason="no usable GPU here")
 @pytest.mark.parametrize("params", [
-    ["n_estimators=20"], ["n_estimators=20", "max_depth=1"],
-    ["n_estimators=20", "max_depth=2", "year=1", "hour=1", "max_features=0.3"],
-    ["n_estimators=20", "min_samples_leaf=9000"], ["n_estimators=5", "min_samples_leaf=60000"],
-    ["n_estimators=5", "max_depth=5"], ["n_estimators=5", "loss=absolute"],
+    ["n_estimators=4"], ["n_estimators=4", "max_depth=1"],
+    ["n_estimators=4", "max_depth=2", "year=1", "hour=1", "max_features=0.3"],
+    ["n_estimators=4", "min_samples_leaf=9000"], ["n_estimators=4", "min_samples_leaf=60000"],
+    ["n_estimators=4", "max_depth=5"], ["n_estimators=4", "loss=absolute"],
 ])
 def test_trees_are_the_same_file(dataset, tmp_path, params):
     words = [word for param in params for word in ("-p", param)]

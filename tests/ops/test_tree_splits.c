@@ -185,7 +185,7 @@ static void check_all_splits(struct backend *backend) {
     struct problem p[] = {make_problem(1, 1, 1, 1, 3, 1, PLAIN),
                           make_problem(5, 3, 2, 2, 0, 1, PLAIN),
                           make_problem(7, 5, 169, 4, 300, 1, PLAIN),
-                          make_problem(300, 77, 7, 4, 2000, 1, TIES),
+                          make_problem(9001, 77, 7, 4, 40000, 1, TIES),
                           make_problem(2048, 2049, 8, 2, 20000, 30, LARGE),
                           make_problem(4097, 600, 8, 1, 30000, 1, CLOSE),
                           make_problem(4097, 600, 8, 4, 30000, 2000, PLAIN),
