@@ -1,8 +1,9 @@
 /* tree_sums on the CPU.
  *
  * Within a run only the movie changes, so the sums of its user and calendar kind stay in registers, and the one
- * scattered access a rating is the movie's sum. Sum and count share a 64-bit word there (count above bit COUNT_AT),
- * which halves the memory that must stay in cache; words are unpacked before either part can overflow. */
+ * scattered access a rating is the movie's sum. What must stay in cache for it is kept small: sum and count share a
+ * 64-bit word (count above bit COUNT_AT; words are unpacked before either part can overflow), and below the root only
+ * what goes right is summed up: what goes left is what the level above has less that. */
 #include <string.h>
 
 #include "core/error.h"
@@ -13,8 +14,8 @@
 enum { COUNT_AT = TREE_COUNT_AT, OWNERS_MAX = 1 << TREE_SEGMENT_BITS, NODES_MAX = 4 };
 
 struct worker {
-    uint64_t *words;             /* (M, nodes) */
-    struct tree_total *unpacked; /* (M, nodes) */
+    uint64_t *words;             /* (M, slots): all at the root, what goes right of each node below it */
+    struct tree_total *unpacked; /* (M, slots) */
     struct tree_total *kinds;    /* (K, nodes) */
     int64_t n_owners;            /* since words were unpacked */
     uint64_t squares[2];
@@ -36,9 +37,14 @@ static inline void add_total(struct tree_total *to, struct tree_total from) {
     to->count += from.count;
 }
 
+/* Movies times words of each. */
+static int64_t n_slots(const struct tree_sums_args *args) {
+    return (int64_t)args->runs->n_movies << (args->level ? args->level - 1 : 0);
+}
+
 /* An owner rates a movie once: 2^14 owners of residuals below 2^31 stay below 2^46, and below 2^17 counts. */
 static void unpack_words(const struct tree_sums_args *args, struct worker *worker) {
-    int64_t n = (int64_t)args->runs->n_movies << args->level;
+    int64_t n = n_slots(args);
     for (int64_t i = 0; i < n; i++) add_total(&worker->unpacked[i], unpack(worker->words[i]));
     memset(worker->words, 0, (size_t)n * sizeof *worker->words);
     worker->n_owners = 0;
@@ -71,16 +77,16 @@ static inline __attribute__((always_inline)) void sum_run(const struct tree_sums
         all += word;
         if (level == 0) words[movie] += word;
         if (level == 1) {
-            uint64_t node = path & 1;
-            words[2 * movie + (int64_t)node] += word;
-            right += word & (0 - node);
+            uint64_t to_right = word & (0 - (path & 1));
+            words[movie] += to_right;
+            right += to_right;
         }
         if (level == 2) {
-            uint64_t first = path & 1, second = path >> (1 + first) & 1, to_right = word & (0 - first);
-            words[4 * movie + (int64_t)(2 * first + second)] += word;
+            uint64_t first = path & 1, second = 0 - (path >> (1 + first) & 1), to_right = word & (0 - first);
+            words[2 * movie + (int64_t)first] += word & second;
             right += to_right;
-            right_right += to_right & (0 - second);
-            left_right += word & (0 - second);
+            right_right += to_right & second;
+            left_right += word & second;
         }
     }
     if (update) worker->squares[0] = low, worker->squares[1] = high, worker->reach = reach;
@@ -128,25 +134,40 @@ static void third_task(void *job, int64_t part, int worker) {
 }
 
 static void workers_begin(const struct tree_sums_args *args, struct worker *workers, int n) {
-    int64_t n_movies = (int64_t)args->runs->n_movies << args->level;
+    int64_t n_words = n_slots(args);
     memset(args->scratch, 0, (size_t)(n * tree_sums_room(args->runs)) * sizeof *args->scratch);
     for (int w = 0; w < n; w++) {
         uint64_t *at = args->scratch + w * tree_sums_room(args->runs);
         workers[w] = (struct worker){.words = at};
-        workers[w].unpacked = (struct tree_total *)(void *)(at + n_movies);
-        workers[w].kinds = workers[w].unpacked + n_movies;
+        workers[w].unpacked = (struct tree_total *)(void *)(at + n_words);
+        workers[w].kinds = workers[w].unpacked + n_words;
     }
 }
 
+/* What all workers have in a slot. */
+static struct tree_total slot_total(const struct worker *workers, int n_workers, int64_t slot) {
+    struct tree_total total = {0, 0};
+    for (int w = 0; w < n_workers; w++) {
+        add_total(&total, workers[w].unpacked[slot]);
+        add_total(&total, unpack(workers[w].words[slot]));
+    }
+    return total;
+}
+
 static void merge(struct tree_sums_args *args, struct worker *workers, int n_workers) {
-    int64_t n_movies = (int64_t)args->runs->n_movies << args->level;
     int n_kinds = args->runs->n_kinds << args->level;
+    for (int64_t slot = 0; slot < n_slots(args); slot++) {
+        struct tree_total total = slot_total(workers, n_workers, slot);
+        if (args->level == 0) {
+            args->movies[slot] = total;
+            continue;
+        }
+        const struct tree_total both = args->above[slot];
+        args->movies[2 * slot] = (struct tree_total){both.sum - total.sum, both.count - total.count};
+        args->movies[2 * slot + 1] = total;
+    }
     for (int w = 0; w < n_workers; w++) {
         const struct worker *worker = &workers[w];
-        for (int64_t i = 0; i < n_movies; i++) {
-            add_total(&args->movies[i], worker->unpacked[i]);
-            add_total(&args->movies[i], unpack(worker->words[i]));
-        }
         for (int i = 0; i < n_kinds; i++) add_total(&args->kinds[i], worker->kinds[i]);
         args->squares[0] += worker->squares[0];
         args->squares[1] += worker->squares[1] + (args->squares[0] < worker->squares[0]);
@@ -162,7 +183,6 @@ reel_status cpu_tree_sums(struct backend *backend, struct tree_sums_args *args, 
     struct job job = {.args = args};
     int n = thread_pool_size(backend->pool);
     memset(args->users, 0, (size_t)runs->n_users * size);
-    memset(args->movies, 0, (size_t)runs->n_movies * size);
     memset(args->kinds, 0, (size_t)runs->n_kinds * size);
     args->squares[0] = args->squares[1] = args->reach = 0;
     TRY(MEM_NEW(&job.workers, n, err));

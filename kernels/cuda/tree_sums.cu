@@ -3,7 +3,8 @@
  *
  * Sum and count of a movie share a 64-bit word (count from bit COUNT_AT on), one atomic add a rating; owners are taken
  * in segments of 2^SEGMENT_BITS, a set of words each, so that neither part can overflow: an owner rates a movie once,
- * 2^14 residuals below 2^31 stay below 2^46. Runs are summed in registers; calendar kinds in shared memory first. */
+ * 2^14 residuals below 2^31 stay below 2^46. Below the root only what goes right is added there: what goes left is what
+ * the level above has less that. Runs are summed in registers; calendar kinds in shared memory first. */
 #include "backend/tree_ops.h"
 #include "core/error.h"
 #include "kernels/cuda/backend_cuda.h"
@@ -38,7 +39,7 @@ struct sums_params {
     const uint8_t *user_bits, *movie_bits, *kind_bits;
     const int32_t *leaves;
     struct tree_total *user_totals, *kind_totals;
-    word *words; /* (segments, n_movies, nodes) */
+    word *words; /* (segments, n_movies, slots): all at the root, what goes right of each node below it */
     struct update_report *report;
 };
 
@@ -84,13 +85,13 @@ static __device__ __forceinline__ int64_t residual_of(const struct sums_params &
 template <int LEVEL, int UPDATE>
 static __device__ __forceinline__ void sum_run(const struct sums_params &p, int64_t run, struct tree_total *kinds,
                                                struct lane_report &report) {
-    enum { NODES = 1 << LEVEL };
+    enum { NODES = 1 << LEVEL, SLOTS = LEVEL ? NODES / 2 : 1 };
     const int lane = (int)threadIdx.x % 32, kind = p.kinds[run];
     const int32_t user = p.users[run];
     const int bits = p.user_bits[user] | p.kind_bits[kind];
     const int64_t begin = p.begins[run], end = p.begins[run + 1];
     const int32_t owner = p.owners ? p.owners[user] : user;
-    word *words = p.words + ((int64_t)(owner >> SEGMENT_BITS) * p.n_movies << LEVEL);
+    word *words = p.words + (int64_t)(owner >> SEGMENT_BITS) * p.n_movies * SLOTS;
     int64_t sums[NODES] = {};
     int counts[NODES] = {};
     for (int64_t at = begin; at < end; at += 32) { /* whole warps: lanes past the end take part in the votes */
@@ -102,7 +103,8 @@ static __device__ __forceinline__ void sum_run(const struct sums_params &p, int6
             const int path = bits | p.movie_bits[movie];
             residual = residual_of<UPDATE>(p, i, path, report);
             node = node_of<LEVEL>(path);
-            atomicAdd(&words[((int64_t)movie << LEVEL) + node], (word)residual + ((word)1 << COUNT_AT));
+            if (LEVEL == 0 || node & 1)
+                atomicAdd(&words[(int64_t)movie * SLOTS + node / 2], (word)residual + ((word)1 << COUNT_AT));
         }
 #pragma unroll
         for (int n = 0; n < NODES; n++) {
@@ -138,9 +140,10 @@ static __global__ void __launch_bounds__(THREADS) runs_kernel(const __grid_const
     atomicOr(&p.report->reach, report.reach);
 }
 
-/* A thread a (movie, node): its words of all segments. */
+/* A thread a (movie, slot): its words of all segments. `above` is NULL at the root. */
 static __global__ void __launch_bounds__(THREADS)
-    unpack_kernel(const word *words, int64_t size, int segments, struct tree_total *out) {
+    unpack_kernel(const word *words, int64_t size, int segments, const struct tree_total *above,
+                  struct tree_total *out) {
     const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (at >= size) return;
     struct tree_total total = {0, 0};
@@ -150,7 +153,12 @@ static __global__ void __launch_bounds__(THREADS)
         total.sum += sum;
         total.count += (int64_t)((packed - (word)sum) >> COUNT_AT);
     }
-    out[at] = total;
+    if (!above) {
+        out[at] = total;
+        return;
+    }
+    out[2 * at] = {above[at].sum - total.sum, above[at].count - total.count};
+    out[2 * at + 1] = total;
 }
 
 template <int LEVEL, int UPDATE>
@@ -174,7 +182,7 @@ reel_status cuda_tree_sums(struct backend *backend, struct tree_sums_args *args,
     static const launcher by_level[] = {launch<0, 0>, launch<1, 0>, launch<2, 0>}, update = launch<0, 1>;
     struct cuda_backend *cuda = (struct cuda_backend *)backend;
     const struct tree_runs *runs = args->runs;
-    const int64_t size = (int64_t)runs->n_movies << args->level;
+    const int64_t size = (int64_t)runs->n_movies << (args->level ? args->level - 1 : 0);
     const int segments = tree_sums_segments(runs);
     const size_t bytes = (size_t)segments * (size_t)size * sizeof(word);
     struct update_report report = {0, 0, 0};
@@ -202,8 +210,8 @@ reel_status cuda_tree_sums(struct backend *backend, struct tree_sums_args *args,
                                   .report = (struct update_report *)at};
     TRY_RETURN((args->leaves ? update : by_level[args->level])(cuda, &p, err));
     if (size > 0)
-        unpack_kernel<<<(unsigned)((size + THREADS - 1) / THREADS), THREADS, 0, cuda->stream>>>(p.words, size, segments,
-                                                                                                args->movies);
+        unpack_kernel<<<(unsigned)((size + THREADS - 1) / THREADS), THREADS, 0, cuda->stream>>>(
+            p.words, size, segments, args->level ? args->above : NULL, args->movies);
     TRY_RETURN(cuda_launched(cuda, "unpack_kernel", err));
     if (!args->leaves) return REEL_OK;
     TRY_RETURN(backend->ops->download(backend, &report, p.report, sizeof report, err));

@@ -128,7 +128,7 @@ struct tree_runs {
 
 /* Words of scratch a thread. */
 static inline int64_t tree_sums_room(const struct tree_runs *runs) {
-    return 3 * 4 * ((int64_t)runs->n_movies + runs->n_kinds);
+    return 3 * 2 * (int64_t)runs->n_movies + 2 * 4 * runs->n_kinds;
 }
 
 /* A sum and a count share a word of 64 bits, the count from bit 47 on: an owner rates a movie once, and the residuals
@@ -141,7 +141,7 @@ static inline int32_t tree_sums_segments(const struct tree_runs *runs) {
 
 /* Bytes of a device's working memory. */
 static inline size_t tree_sums_device_bytes(const struct tree_runs *runs) {
-    return (size_t)tree_sums_segments(runs) * (size_t)runs->n_movies * 4 * sizeof(uint64_t);
+    return (size_t)tree_sums_segments(runs) * (size_t)runs->n_movies * 2 * sizeof(uint64_t);
 }
 
 /* tree_sums: one pass. Waits where leaves are given. */
@@ -155,10 +155,12 @@ struct tree_sums_args {
     int level;                 /* 0..2: nodes 0 .. (1 << level) - 1 are told apart by the bits of the levels above */
     struct tree_total *users;  /* (dev) (U, 1 << level) out */
     struct tree_total *movies; /* (dev) (M, 1 << level) out */
-    struct tree_total *kinds;  /* (dev) (K, 1 << level) out */
-    uint64_t *scratch;         /* (threads of the pool, tree_sums_room) on the host */
-    uint64_t squares[2];       /* out with leaves: sum of squared residuals, lower and upper word; else 0 */
-    uint32_t reach;            /* out with leaves: residuals lie in -reach - 1 .. reach; at most twice too large */
+    const struct tree_total *above; /* (dev) (M, 1 << (level - 1)) movies' sums of the level above, elsewhere than
+                                       `movies`; NULL at level 0 */
+    struct tree_total *kinds;       /* (dev) (K, 1 << level) out */
+    uint64_t *scratch;              /* (threads of the pool, tree_sums_room) on the host */
+    uint64_t squares[2];            /* out with leaves: sum of squared residuals, lower and upper word; else 0 */
+    uint32_t reach;                 /* out with leaves: residuals lie in -reach - 1 .. reach; at most twice too large */
 };
 
 enum { TREE_NODES_MAX = 128 }; /* of a level that tree_splits takes */

@@ -27,6 +27,8 @@ struct tree_quick {
     int32_t *leaves;                      /* (dev) (TREE_PATHS,) */
     uint8_t *bits[STAR_TABLES];           /* (dev) (rows,) users, movies, kinds: of the tree so far */
     struct tree_total *sums[STAR_TABLES]; /* (dev) (rows, nodes of the level) of users, movies, kinds */
+    struct tree_total *above;             /* (dev) (M, nodes of the level above) movies' sums; or room for them */
+    struct tree_search *search;           /* told where the sums of movies are */
     uint32_t reach;
 };
 
@@ -265,6 +267,7 @@ static reel_status place_arrays(struct tree_quick *quick, struct tree_pass *pass
         TRY_RETURN(JOB_ZEROS(job, &quick->bits[t], rows[t], err));
         TRY_RETURN(JOB_ZEROS(job, &quick->sums[t], (int64_t)rows[t] << (LEVELS_MAX - 1), err));
     }
+    TRY_RETURN(JOB_ZEROS(job, &quick->above, (int64_t)rows[STAR_MOVIE] << (LEVELS_MAX - 1), err));
     return place_residuals(quick, pass, err);
 }
 
@@ -288,7 +291,7 @@ static reel_status reserve(struct tree_quick *quick, const struct tree_columns *
     const size_t row = 1 + (sizeof(struct tree_total) << (LEVELS_MAX - 1)),
                  run = sizeof *runs->begins + sizeof *runs->users + 1;
     size_t bytes = (size_t)runs->n_ratings * 2 * sizeof(int32_t) + (size_t)runs->n_runs * run;
-    for (int t = 0; t < STAR_TABLES; t++) bytes += (size_t)rows[t] * row;
+    for (int t = 0; t < STAR_TABLES; t++) bytes += (size_t)rows[t] * row * (t == STAR_MOVIE ? 2 : 1);
     if (quick->owners) bytes += (size_t)rows[STAR_USER] * sizeof *quick->owners;
     for (int c = 0; c < columns->n; c++)
         bytes += 2 * sizeof(int32_t) * ((size_t)rows[columns->columns[c].table] + (size_t)columns->columns[c].n_values);
@@ -331,6 +334,7 @@ reel_status tree_quick_new(reel_context *ctx, struct tree_pass *pass, const stru
     TRY_RETURN(place_arrays(quick, pass, rows, err));
     const int32_t *const star_rows[STAR_TABLES] = {quick->user_at, quick->movie_at, quick->first_hour};
     TRY_RETURN(tree_search_new(ctx, backend, columns, rows, star_rows, 1 << (LEVELS_MAX - 1), search, err));
+    quick->search = search;
     for (int t = 0; t < STAR_TABLES; t++) search->sums[t] = quick->sums[t];
     return REEL_OK;
 }
@@ -361,16 +365,22 @@ static reel_status send_leaves(const struct tree_pass *pass, reel_error *err) {
 reel_status tree_quick_run(struct tree_pass *pass, reel_error *err) {
     struct tree_quick *quick = pass->quick;
     struct backend *backend = quick->job.backend;
+    struct tree_total *above = quick->sums[STAR_MOVIE];
+    const int level = pass->leaves ? 0 : pass->split_level + 1;
     if (pass->leaves) TRY_RETURN(send_leaves(pass, err));
+    quick->sums[STAR_MOVIE] = quick->above;
+    quick->above = above;
+    quick->search->sums[STAR_MOVIE] = quick->sums[STAR_MOVIE];
     struct tree_sums_args args = {.runs = &quick->runs,
                                   .residuals = quick->residuals,
                                   .user_bits = quick->bits[STAR_USER],
                                   .movie_bits = quick->bits[STAR_MOVIE],
                                   .kind_bits = quick->bits[STAR_CALENDAR],
                                   .leaves = pass->leaves ? quick->leaves : NULL,
-                                  .level = pass->leaves ? 0 : pass->split_level + 1,
+                                  .level = level,
                                   .users = quick->sums[STAR_USER],
                                   .movies = quick->sums[STAR_MOVIE],
+                                  .above = level ? above : NULL,
                                   .kinds = quick->sums[STAR_CALENDAR],
                                   .scratch = quick->scratch};
     TRY_RETURN(backend->ops->tree_sums(backend, &args, err));

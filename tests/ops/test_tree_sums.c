@@ -100,7 +100,7 @@ static void check(struct problem *p, struct backend *backend, int level, int upd
     struct tree_runs runs = p->runs;
     reel_error err;
     const int32_t rows[3] = {p->runs.n_users, p->runs.n_movies, p->runs.n_kinds};
-    struct tree_total *sums[3], *expected[3];
+    struct tree_total *sums[3], *expected[3], *above = room((int64_t)p->runs.n_movies << level, sizeof *above);
     for (int t = 0; t < 3; t++) {
         sums[t] = room((int64_t)rows[t] << level, sizeof **sums);
         expected[t] = room((int64_t)rows[t] << level, sizeof **expected);
@@ -119,6 +119,7 @@ static void check(struct problem *p, struct backend *backend, int level, int upd
             add(&expected[0][(p->users[run] << level) + node], residuals[i]);
             add(&expected[1][(p->movies[i] << level) + node], residuals[i]);
             add(&expected[2][(p->kinds[run] << level) + node], residuals[i]);
+            if (level) add(&above[(p->movies[i] << (level - 1)) + node_of(path, level - 1)], residuals[i]);
         }
     uint64_t *scratch = room(thread_pool_size(backend->pool) * tree_sums_room(&p->runs), sizeof *scratch);
     runs.begins = PUT(&job, p->begins, runs.n_runs + 1);
@@ -137,6 +138,7 @@ static void check(struct problem *p, struct backend *backend, int level, int upd
                                   .users = PUT(&job, sums[0], (int64_t)rows[0] << level),
                                   .movies = PUT(&job, sums[1], (int64_t)rows[1] << level),
                                   .kinds = PUT(&job, sums[2], (int64_t)rows[2] << level),
+                                  .above = level ? PUT(&job, above, (int64_t)rows[1] << (level - 1)) : NULL,
                                   .scratch = scratch};
     REQUIRE_OK(backend->ops->tree_sums(backend, &args, &err), err);
     struct tree_total *const found[3] = {args.users, args.movies, args.kinds};
@@ -156,7 +158,7 @@ static void check(struct problem *p, struct backend *backend, int level, int upd
     }
     job_memory_free(&job);
     for (int t = 0; t < 3; t++) free(sums[t]), free(expected[t]);
-    free(residuals), free(scratch);
+    free(residuals), free(scratch), free(above);
 }
 
 static void check_all(struct backend *backend) {
