@@ -6,11 +6,19 @@
 
 enum { LEVELS_FROM = 1 << 16 }; /* ratings from which the first levels go over all of them */
 
-static struct row_limits limits_of(const struct fit_input *input, int n_columns) {
-    int levels = input->ratings->n_ratings >= LEVELS_FROM ? ROW_TOP_LEVELS : 0;
+/* Sums by row and node take at most 8 bytes a rating, or those of four levels. */
+static int levels_of(const struct ratings *ratings, const struct star *star) {
+    int64_t rows = (int64_t)star->n_rows[STAR_USER] + star->n_rows[STAR_MOVIE];
+    int levels = 4;
+    if (ratings->n_ratings < LEVELS_FROM) return 0;
+    while (levels < ROW_TOP_LEVELS && rows << levels <= ratings->n_ratings / 2) levels++;
+    return levels;
+}
+
+static struct row_limits limits_of(const struct fit_input *input, const struct star *star) {
     double depth = params_number(input->params, "max_depth"); /* NaN where it is unset */
-    int features = (int)(params_number(input->params, "max_features") * n_columns);
-    return (struct row_limits){.levels = levels,
+    int features = (int)(params_number(input->params, "max_features") * star->n_columns);
+    return (struct row_limits){.levels = levels_of(input->ratings, star),
                                .depth = depth >= 1 ? (int)depth : FOREST_DEPTH_MAX,
                                .min_samples_split = (int64_t)params_number(input->params, "min_samples_split"),
                                .min_samples_leaf = (int64_t)params_number(input->params, "min_samples_leaf"),
@@ -22,7 +30,7 @@ reel_status row_forest_new(reel_context *ctx, const struct fit_input *input, str
                            struct fit_output *output, reel_error *err) {
     *forest = (struct row_forest){0};
     TRY_RETURN(features_new(ctx, input, &forest->features, output, err));
-    forest->limits = limits_of(input, forest->features.star.n_columns);
+    forest->limits = limits_of(input, features_training(&forest->features));
     return row_data_new(ctx, input->ratings, &forest->features, &forest->data, err);
 }
 

@@ -6,7 +6,7 @@
 #include "core/mem.h"
 
 enum {
-    FEW_VALUES = 256,     /* columns with no more values are gone through whole */
+    WORDS_A_ROW = 4, /* words of marks to look through for a row that occurs; where there are more, rows are sorted */
     WIDE_NODE = 1 << 15,  /* records from which a node is worth more than one thread */
     SUBTREES = 64,        /* a node with this part of all records is left to one thread, with all below it */
     CHECK_EVERY = 1 << 14 /* records from which a node asks whether to stop */
@@ -14,8 +14,9 @@ enum {
 
 /* Scratch of one worker for one column at a time. */
 struct column_scratch {
-    tree_sum *bins; /* (most values,) zero between columns */
-    uint64_t *keys; /* (most rows,) */
+    tree_sum *bins;  /* (most values,) zero between columns */
+    uint64_t *marks; /* a bit a value; likewise */
+    uint64_t *keys;  /* (most rows,) */
 };
 
 /* Sums of the node at work by row of a table: zero where a row does not occur. */
@@ -68,6 +69,7 @@ static reel_status grower_new(reel_context *ctx, const struct row_data *data, in
     TRY_RETURN(MEM_NEW(&grower->scratch, n_scratch, err));
     for (int w = 0; w < n_scratch; w++) {
         TRY_RETURN(MEM_NEW(&grower->scratch[w].bins, values, err));
+        TRY_RETURN(MEM_NEW(&grower->scratch[w].marks, values / 64 + 1, err));
         TRY_RETURN(MEM_RAW(&grower->scratch[w].keys, most, err));
     }
     return REEL_OK;
@@ -80,6 +82,7 @@ static void grower_free(struct grower *grower) {
     }
     for (int w = 0; grower->scratch && w < grower->n_scratch; w++) {
         mem_free(grower->scratch[w].bins);
+        mem_free(grower->scratch[w].marks);
         mem_free(grower->scratch[w].keys);
     }
     mem_free(grower->scratch);
@@ -139,13 +142,22 @@ static int is_pure(const struct grower *grower, const struct list *list) {
 
 /* ---- the best split of a column ---- */
 
-static void scan_bins(struct row_scan *scan, const struct table_sums *table, tree_sum *bins, struct row_split *best) {
+/* Marks the values that occur, and goes through the marks. */
+static void scan_marks(struct row_scan *scan, const struct table_sums *table, const struct column_scratch *scratch,
+                       struct row_split *best) {
     const struct tree_column *column = scan->column;
-    for (int32_t i = 0; i < table->n; i++) bins[column->ranks[table->touched[i]]] += table->sums[table->touched[i]];
-    for (int32_t value = 0; value < column->n_values; value++) {
-        if (bins[value][1] == 0) continue;
-        row_scan_value(scan, value, bins[value], best);
-        bins[value] = (tree_sum){0, 0};
+    for (int32_t i = 0; i < table->n; i++) {
+        const int32_t row = table->touched[i], value = column->ranks[row];
+        scratch->bins[value] += table->sums[row];
+        scratch->marks[value >> 6] |= UINT64_C(1) << (value & 63);
+    }
+    for (int32_t word = 0; word <= (column->n_values - 1) >> 6; word++) {
+        for (uint64_t marks = scratch->marks[word]; marks; marks &= marks - 1) {
+            const int32_t value = 64 * word + __builtin_ctzll(marks);
+            row_scan_value(scan, value, scratch->bins[value], best);
+            scratch->bins[value] = (tree_sum){0, 0};
+        }
+        scratch->marks[word] = 0;
     }
 }
 
@@ -204,8 +216,8 @@ static void search_column(void *arg, int64_t task, int worker) {
     struct row_scan scan = {column, job->list->part.total, {0, 0}, -1, grower->limits->min_samples_leaf};
     *best = (struct row_split){.gain = -1};
     if (column->n_values < 2) return;
-    if (column->n_values <= FEW_VALUES || column->n_values / 4 <= table->n)
-        scan_bins(&scan, table, grower->scratch[worker].bins, best);
+    if (column->n_values / 64 <= WORDS_A_ROW * (int64_t)table->n)
+        scan_marks(&scan, table, &grower->scratch[worker], best);
     else
         scan_sorted(&scan, table, grower->scratch[worker].keys, best);
 }

@@ -22,12 +22,11 @@ struct top {
     int64_t n_rows[STAR_TABLES]; /* the unknown ones included */
     int n_nodes;                 /* of the level that are not leaves */
     struct top_node nodes[ROW_TOP_NODES];
-    uint16_t *masks[STAR_TABLES]; /* (n_rows,) bit k = nodes[k] is possible */
+    uint64_t *masks[STAR_TABLES]; /* (n_rows,) bit k = nodes[k] is possible */
     tree_sum *sums[STAR_TABLES];  /* (n_rows, n_nodes); movies and hours: by worker, then added up in the first */
-    int64_t room;                 /* nodes that the sums have room for */
 };
 
-_Static_assert(ROW_TOP_NODES <= 16, "a node is a bit of a mask");
+_Static_assert(ROW_TOP_NODES <= 64, "a node is a bit of a mask");
 
 static void run(const struct top *top, int64_t n_tasks, task_fn task, void *arg) {
     if (!top->alone) {
@@ -76,16 +75,16 @@ static inline __attribute__((always_inline)) void sum_user(const struct top *top
                                                            tree_sum *hour_sums, int by_stars, int weighted) {
     const struct ratings *ratings = top->data->ratings;
     const int n_nodes = top->n_nodes, stride = by_stars ? STAR_HALF_STARS : 1;
-    const uint16_t *user_masks = top->masks[STAR_USER] + (int64_t)user * stride;
-    const uint16_t *movie_masks = top->masks[STAR_MOVIE], *hour_masks = top->masks[STAR_CALENDAR];
+    const uint64_t *user_masks = top->masks[STAR_USER] + (int64_t)user * stride;
+    const uint64_t *movie_masks = top->masks[STAR_MOVIE], *hour_masks = top->masks[STAR_CALENDAR];
     tree_sum *own = top->sums[STAR_USER] + (int64_t)user * stride * n_nodes;
     for (int64_t i = ratings->user_offsets[user]; i < ratings->user_offsets[user + 1]; i++) {
         const uint8_t half_stars = ratings->user_ratings[i];
         const int shift = by_stars ? half_stars - 1 : 0, hour = top->data->hours[i];
         const int64_t movie = (int64_t)ratings->user_movies[i] * stride + shift;
-        const unsigned mask = user_masks[shift] & movie_masks[movie] & hour_masks[hour];
+        const uint64_t mask = user_masks[shift] & movie_masks[movie] & hour_masks[hour];
         if (!mask) continue;
-        const int node = __builtin_ctz(mask);
+        const int node = __builtin_ctzll(mask);
         const tree_sum one = row_sum(weighted ? top->copies[i] : 1, half_stars);
         own[shift * n_nodes + node] += one;
         movie_sums[movie * n_nodes + node] += one;
@@ -132,28 +131,44 @@ static reel_status sum_level(struct top *top, reel_error *err) {
 
 /* ---- splits ---- */
 
+enum { NODES_A_TASK = 8 };
+
 struct search {
     const struct top *top;
-    tree_sum *bins; /* by worker: (most values, n_nodes) */
+    tree_sum *bins; /* by worker: (most values, NODES_A_TASK) */
     int64_t bins_stride;
     struct row_split *splits; /* (columns, n_nodes) */
 };
 
-static void search_column(void *arg, int64_t task, int worker) {
-    const struct search *search = arg;
-    const struct top *top = search->top;
-    const struct tree_column *column = &top->data->columns.columns[task];
-    const tree_sum *sums = top->sums[column->table];
-    tree_sum *bins = search->bins + worker * search->bins_stride;
-    const int n = top->n_nodes;
+static int n_node_tasks(const struct top *top) {
+    return (top->n_nodes + NODES_A_TASK - 1) / NODES_A_TASK;
+}
+
+/* bins (values, n) = the sums of n nodes by value instead of by row. */
+static void fill_bins(const struct top *top, const struct tree_column *column, int first, int n, tree_sum *bins) {
+    const tree_sum *sums = top->sums[column->table] + first;
     memset(bins, 0, sizeof *bins * (size_t)column->n_values * (size_t)n);
     for (int64_t row = 0; row <= column->n_rows; row++)
-        for (int node = 0; node < n; node++) bins[(int64_t)column->ranks[row] * n + node] += sums[row * n + node];
+        for (int node = 0; node < n; node++)
+            bins[(int64_t)column->ranks[row] * n + node] += sums[row * top->n_nodes + node];
+}
+
+/* Some nodes on one column. */
+static void search_nodes(void *arg, int64_t task, int worker) {
+    const struct search *search = arg;
+    const struct top *top = search->top;
+    const int64_t c = task / n_node_tasks(top);
+    const struct tree_column *column = &top->data->columns.columns[c];
+    const int first = (int)(task % n_node_tasks(top)) * NODES_A_TASK;
+    const int n = top->n_nodes - first < NODES_A_TASK ? top->n_nodes - first : NODES_A_TASK;
+    tree_sum *bins = search->bins + worker * search->bins_stride;
+    fill_bins(top, column, first, n, bins);
     for (int node = 0; node < n; node++) {
-        struct row_split *best = &search->splits[task * n + node];
-        struct row_scan scan = {column, top->nodes[node].part.total, {0, 0}, -1, top->limits->min_samples_leaf};
+        const struct top_node *at = &top->nodes[first + node];
+        struct row_split *best = &search->splits[c * top->n_nodes + first + node];
+        struct row_scan scan = {column, at->part.total, {0, 0}, -1, top->limits->min_samples_leaf};
         *best = (struct row_split){.gain = -1};
-        for (int32_t value = 0; value < column->n_values && !top->nodes[node].left; value++)
+        for (int32_t value = 0; value < column->n_values && !at->left; value++)
             if (bins[(int64_t)value * n + node][1] != 0)
                 row_scan_value(&scan, value, bins[(int64_t)value * n + node], best);
     }
@@ -179,7 +194,7 @@ struct step {
     int table; /* -1: all go left */
     const int32_t *ranks;
     int32_t rank;
-    uint16_t left, right;
+    uint64_t left, right;
 };
 
 struct steps {
@@ -191,23 +206,23 @@ struct steps {
 static void step_rows(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct steps *steps = arg;
-    uint16_t *masks = steps->top->masks[steps->table];
+    uint64_t *masks = steps->top->masks[steps->table];
     int64_t end = (task + 1) * ROWS_A_TASK, n = steps->top->n_rows[steps->table];
     for (int64_t row = task * ROWS_A_TASK; row < (end < n ? end : n); row++) {
-        unsigned next = 0;
+        uint64_t next = 0;
         for (int node = 0; node < steps->n; node++) {
             const struct step *step = &steps->at[node];
-            unsigned to = step->left | step->right;
+            uint64_t to = step->left | step->right;
             if (step->table == steps->table) to = step->ranks[row] > step->rank ? step->right : step->left;
-            next |= to & (0 - (masks[row] >> node & 1u));
+            next |= to & (0 - (masks[row] >> node & 1));
         }
-        masks[row] = (uint16_t)next;
+        masks[row] = next;
     }
 }
 
-static uint16_t keep(struct top *top, struct row_part part, int left) {
+static uint64_t keep(struct top *top, struct row_part part, int left) {
     top->nodes[top->n_nodes] = (struct top_node){part, left};
-    return (uint16_t)(1 << top->n_nodes++);
+    return UINT64_C(1) << top->n_nodes++;
 }
 
 /* Splits the level's nodes; *n_left = those that the next level has to search. */
@@ -245,11 +260,11 @@ static reel_status split_level(struct top *top, int *n_left, reel_error *err) {
     const struct tree_columns *columns = &top->data->columns;
     struct search search = {.top = top};
     for (int c = 0; c < columns->n; c++)
-        if (columns->columns[c].n_values * (int64_t)top->n_nodes > search.bins_stride)
-            search.bins_stride = columns->columns[c].n_values * (int64_t)top->n_nodes;
+        if (columns->columns[c].n_values * (int64_t)NODES_A_TASK > search.bins_stride)
+            search.bins_stride = columns->columns[c].n_values * (int64_t)NODES_A_TASK;
     TRY(MEM_RAW(&search.bins, search.bins_stride * top->n_workers, err));
     TRY(MEM_RAW(&search.splits, (int64_t)columns->n * top->n_nodes, err));
-    run(top, columns->n, search_column, &search);
+    run(top, (int64_t)columns->n * n_node_tasks(top), search_nodes, &search);
     TRY(split_nodes(top, &search, n_left, err));
 cleanup:
     mem_free(search.bins);
@@ -278,10 +293,10 @@ static void scatter_task(void *arg, int64_t task, int worker) {
             const int32_t user = features_row(data->stride, u, half_stars);
             const int32_t movie = features_row(data->stride, ratings->user_movies[i], half_stars);
             const uint16_t n = top->copies ? top->copies[i] : 1;
-            const unsigned mask =
+            const uint64_t mask =
                 top->masks[STAR_USER][user] & top->masks[STAR_MOVIE][movie] & top->masks[STAR_CALENDAR][hour];
             if (!mask || !n) continue;
-            const int64_t at = places[__builtin_ctz(mask)]++;
+            const int64_t at = places[__builtin_ctzll(mask)]++;
             if (scatter->records) scatter->records[at] = (struct row_record){user, movie, n, hour, half_stars};
         }
     }

@@ -21,7 +21,7 @@ struct row_data {
     uint8_t *hours; /* (n_ratings,) */
 };
 
-enum { ROW_TOP_LEVELS = 4 };
+enum { ROW_TOP_LEVELS = 6 };
 
 struct row_limits {
     int levels; /* the first ones, that go over all ratings: 0..ROW_TOP_LEVELS; the tree does not depend on it */
