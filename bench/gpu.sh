@@ -74,7 +74,7 @@ if ! cmake -S . -B $build "${arguments[@]}" >"$work/configure.log" 2>&1; then
     exit 1
 fi
 # Not the shared library: static Fortran code does not fit into one.
-tests="test_device_factors test_device_spectral test_sgd_epoch test_topk test_tree_sums test_tree_splits test_forest_score"
+tests="test_device_factors test_device_all test_device_spectral test_sgd_epoch test_topk test_tree_sums test_tree_splits test_forest_score"
 # shellcheck disable=SC2086
 if ! within $((minutes * 35)) cmake --build $build -j "$cores" --target reel $tests >"$work/build.log" 2>&1; then
     grep -E "error:|warning:|ld:" "$work/build.log" | cut -c1-300 | head -n 20

@@ -16,7 +16,7 @@ static const size_t SMALL_UPLOAD = (size_t)1 << 16;
 reel_status cuda_all_use(struct cuda_all *all, reel_error *err) {
     for (int d = 0; d < all->links.n; d++)
         if (all->links.devices[d]->lost) return cuda_backend_use(all->links.devices[d], err);
-    return REEL_OK;
+    return cuda_links_use(&all->links, err);
 }
 
 struct all_job {

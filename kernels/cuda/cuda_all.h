@@ -33,7 +33,7 @@ static inline struct backend *cuda_all_device(struct cuda_all *all, int device) 
     return &all->links.devices[device]->base;
 }
 
-/* DEVICE, naming it, once any device was lost. */
+/* DEVICE once any device was lost, naming it, or the way between them. */
 reel_status cuda_all_use(struct cuda_all *all, reel_error *err);
 /* Calls task(all, d, arg, err) for every device d: at the same time, a thread each, or one after the other, for tasks
  * that only queue. The error is that of the lowest device that failed. */

@@ -138,10 +138,14 @@ void cuda_links_close(struct cuda_links *links) {
     memset(links->communicators, 0, sizeof links->communicators);
 }
 
+reel_status cuda_links_use(const struct cuda_links *links, reel_error *err) {
+    if (!links->lost[0]) return REEL_OK;
+    return error_set(err, REEL_DEVICE, "the way between the devices was lost (%s); start the program again",
+                     links->lost);
+}
+
 reel_status cuda_links_exchange(struct cuda_links *links, void *const at[], const size_t cuts[], reel_error *err) {
-    if (links->lost[0])
-        return error_set(err, REEL_DEVICE, "the way between the devices was lost (%s); start the program again",
-                         links->lost);
+    TRY_RETURN(cuda_links_use(links, err));
     if (links->communicators[0]) return exchange_by_nccl(links, at, cuts, err);
     return exchange_by_copies(links, at, cuts, err);
 }

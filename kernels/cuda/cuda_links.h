@@ -37,9 +37,10 @@ struct cuda_links {
 void cuda_links_open(struct cuda_links *links, const char **notice);
 void cuda_links_close(struct cuda_links *links);
 /* at[d] is one array on device d, of cuts[n] bytes: bytes cuts[p] .. cuts[p + 1] - 1 go from device p to all others, so
- * that afterwards all are equal. Queued on the devices' streams behind what is there, or waits. DEVICE once it failed:
- * the devices' work after that is unknown. */
+ * that afterwards all are equal. Queued on the devices' streams behind what is there, or waits. */
 reel_status cuda_links_exchange(struct cuda_links *links, void *const at[], const size_t cuts[], reel_error *err);
+/* DEVICE once an exchange failed: the devices may wait for each other, or hold different things. */
+reel_status cuda_links_use(const struct cuda_links *links, reel_error *err);
 /* NCCL's version as it counts (22809 = 2.28.9), 0 where it is not found. */
 int cuda_links_nccl_version(void);
 
