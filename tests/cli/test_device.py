@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+os.environ.setdefault("REEL_EMULATED_DEVICES", "2")  # heeded by a build with -DREEL_CUDA=EMULATED alone
 REEL = os.environ.get("REEL_BIN", str(ROOT / "build" / "release" / "reel"))
 
 
@@ -141,6 +142,31 @@ def test_trees_are_the_same_file(dataset, tmp_path, params):
     words = [word for param in params for word in ("-p", param)]
     (_, cpu), (_, cuda) = on_both("train", str(dataset), "-m", "gbdt", *words, out=tmp_path / "trees.reel")
     assert cpu == cuda
+
+
+@pytest.mark.skipif(len(FACTS["gpus"]) < 2, reason="fewer than two usable GPUs here")
+def test_all_gpus_write_the_file_of_one(dataset, tmp_path):
+    model, files = tmp_path / "als.reel", []
+    for device in ("cuda:0", "cuda:all"):
+        done = reel("train", str(dataset), "-m", "als", "-p", "factors=4", "-p", "iterations=2", "--device", device,
+                    "--json", "--quiet", "-o", str(model))
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["device"] == (
+            "cuda" if device == "cuda:0" else "cuda:" + "+".join(str(i) for i in range(len(FACTS["gpus"]))))
+        lists = tmp_path / "top.csv"
+        done = reel("recommend", str(dataset), "--model", str(model), "--all", "-n", "5", "--device", device, "--quiet",
+                    "-o", str(lists))
+        assert done.returncode == 0, done.stderr
+        files.append((model.read_bytes(), lists.read_bytes()))
+    assert files[0] == files[1]
+
+
+@pytest.mark.skipif(len(FACTS["gpus"]) < 2, reason="fewer than two usable GPUs here")
+def test_work_that_is_not_shared_says_so(dataset, tmp_path):
+    done = reel("train", str(dataset), "-m", "svd", "-p", "factors=2", "-p", "epochs=1", "-p", "bands=2", "--device",
+                "cuda:0+1", "-o", str(tmp_path / "svd.reel"))
+    assert done.returncode == 0, done.stderr
+    assert "the first of cuda:0+1 works alone" in done.stderr
 
 
 @pytest.mark.skipif("cuda" not in USABLE, reason="no usable GPU here")
