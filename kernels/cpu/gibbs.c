@@ -24,6 +24,27 @@ struct residuals_job {
     double *sums; /* (tasks,) */
 };
 
+/* The ratings begin..end-1 of a row, in groups whose dot products go together; returns the sum of squares so far. */
+static double row_residuals(const struct residuals_job *job, int64_t begin, int64_t end, const float *row_vector,
+                            float bias, double sum) {
+    const struct residuals_args *args = job->args;
+    const float *columns[FACTOR_GROUP];
+    float dots[FACTOR_GROUP];
+    for (int64_t at = begin; at < end; at += FACTOR_GROUP) {
+        const int n = end - at < FACTOR_GROUP ? (int)(end - at) : FACTOR_GROUP;
+        for (int j = 0; j < FACTOR_GROUP; j++)
+            columns[j] = args->column_vectors + (int64_t)args->columns[j < n ? at + j : at] * args->stride;
+        job->kernels->dots(dots, row_vector, columns, args->stride);
+        for (int j = 0; j < n; j++) {
+            float error = args->value[args->ratings[at + j]] - bias - columns[j][args->k] - dots[j];
+            if (args->effects) error -= args->effects[at + j];
+            if (args->out) args->out[at + j] = error;
+            sum += (double)error * (double)error;
+        }
+    }
+    return sum;
+}
+
 static void residuals_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct residuals_job *job = arg;
@@ -36,15 +57,7 @@ static void residuals_task(void *arg, int64_t task, int worker) {
         memcpy(row_vector, args->row_vectors + row * stride, sizeof(float) * (size_t)stride);
         float bias = row_vector[k];
         row_vector[k] = 0; /* so that the dot product takes the factors only */
-        for (int64_t i = args->offsets[row]; i < args->offsets[row + 1]; i++) {
-            const float *column = args->column_vectors + (int64_t)args->columns[i] * stride;
-            __builtin_prefetch(column + 2 * stride);
-            float error =
-                args->value[args->ratings[i]] - bias - column[k] - job->kernels->dot(row_vector, column, stride);
-            if (args->effects) error -= args->effects[i];
-            if (args->out) args->out[i] = error;
-            sum += (double)error * (double)error;
-        }
+        sum = row_residuals(job, args->offsets[row], args->offsets[row + 1], row_vector, bias, sum);
     }
     job->sums[task] = sum;
 }
@@ -109,6 +122,7 @@ struct moments_job {
     const struct factor_kernels *kernels;
     int64_t first; /* vector of task 0 */
     float *grams;  /* (tasks, d, stride) */
+    double *sums;  /* (tasks, d) */
 };
 
 static void moments_task(void *arg, int64_t task, int worker) {
@@ -121,13 +135,19 @@ static void moments_task(void *arg, int64_t task, int worker) {
     float *gram = job->grams + (size_t)task * size;
     memset(gram, 0, size * sizeof *gram);
     job->kernels->gram(gram, args->vectors + begin * args->stride, (int)(end - begin), args->d, args->stride);
+    double *sums = job->sums + (size_t)task * (size_t)args->d;
+    memset(sums, 0, sizeof *sums * (size_t)args->d);
+    for (int64_t n = begin; n < end; n++)
+        for (int f = 0; f < args->d; f++) sums[f] += (double)args->vectors[n * args->stride + f];
 }
 
 reel_status cpu_moments(struct backend *backend, const struct moments_args *args, reel_error *err) {
     const int d = args->d;
     struct moments_job job = {.args = args, .kernels = factor_kernels_choose()};
     const int64_t batch = 64; /* tasks whose sums are held at a time; their sums are added in order */
-    TRY_RETURN(MEM_RAW(&job.grams, (size_t)batch * (size_t)d * (size_t)args->stride, err));
+    reel_status status = REEL_OK;
+    TRY(MEM_RAW(&job.grams, (size_t)batch * (size_t)d * (size_t)args->stride, err));
+    TRY(MEM_RAW(&job.sums, (size_t)batch * (size_t)d, err));
     memset(args->sum, 0, sizeof(double) * (size_t)d);
     memset(args->scatter, 0, sizeof(double) * (size_t)d * (size_t)d);
     for (; job.first < args->n; job.first += batch * VECTORS_PER_TASK) {
@@ -136,16 +156,18 @@ reel_status cpu_moments(struct backend *backend, const struct moments_args *args
         thread_pool_run(backend->pool, n_tasks, moments_task, &job);
         for (int64_t task = 0; task < n_tasks; task++) {
             const float *gram = job.grams + (size_t)task * (size_t)d * (size_t)args->stride;
-            for (int i = 0; i < d; i++)
+            for (int i = 0; i < d; i++) {
+                args->sum[i] += job.sums[task * d + i];
                 for (int j = i; j < d; j++) args->scatter[(long)i * d + j] += (double)gram[(long)i * args->stride + j];
+            }
         }
     }
     for (int i = 0; i < d; i++)
         for (int j = 0; j < i; j++) args->scatter[(long)i * d + j] = args->scatter[(long)j * d + i];
-    for (int64_t n = 0; n < args->n; n++)
-        for (int f = 0; f < d; f++) args->sum[f] += (double)args->vectors[n * args->stride + f];
+cleanup:
+    mem_free(job.sums);
     mem_free(job.grams);
-    return REEL_OK;
+    return status;
 }
 
 /* ---- element-wise ---- */
