@@ -15,7 +15,7 @@ static uint64_t stream_of(uint32_t sample, uint32_t purpose) {
     return philox_stream(PHILOX_GIBBS, sample * 16 + purpose);
 }
 
-static reel_status init_vectors(struct bmf_chain *chain, struct bmf_side *side, enum philox_stream stream,
+static reel_status init_vectors(struct bmf_chain *chain, struct bmf_side *side, int has_set, enum philox_stream stream,
                                 reel_error *err) {
     reel_status status = REEL_OK;
     float *host = NULL;
@@ -29,8 +29,10 @@ static reel_status init_vectors(struct bmf_chain *chain, struct bmf_side *side, 
                 host[(size_t)row * stride + (size_t)(f + l)] = (float)chain->options.init_std * z[l];
         }
     TRY(JOB_ZEROS(&chain->job, &side->own, n, err));
-    TRY(JOB_ZEROS(&chain->job, &side->vectors, n, err));
     TRY(chain->job.backend->ops->upload(chain->job.backend, side->own, host, n * sizeof *host, err));
+    side->vectors = side->own;
+    if (!has_set) goto cleanup;
+    TRY(JOB_ZEROS(&chain->job, &side->vectors, n, err));
     TRY(chain->job.backend->ops->upload(chain->job.backend, side->vectors, host, n * sizeof *host, err));
 cleanup:
     mem_free(host);
@@ -44,7 +46,7 @@ static reel_status side_new(struct bmf_chain *chain, struct bmf_side *side, int3
     TRY_RETURN(JOB_CONSTANT(&chain->job, &side->offsets, offsets, (size_t)n + 1, err));
     TRY_RETURN(JOB_CONSTANT(&chain->job, &side->columns, columns, chain->n_ratings, err));
     TRY_RETURN(JOB_CONSTANT(&chain->job, &side->ratings, ratings, chain->n_ratings, err));
-    TRY_RETURN(init_vectors(chain, side, stream, err));
+    TRY_RETURN(init_vectors(chain, side, has_set, stream, err));
     if (has_set) {
         TRY_RETURN(JOB_ZEROS(&chain->job, &side->set_sums, (size_t)n * (size_t)chain->stride, err));
         TRY_RETURN(JOB_ZEROS(&chain->job, &side->features, (size_t)n_features * (size_t)chain->stride, err));
@@ -141,6 +143,7 @@ static reel_status draw_prior(struct bmf_chain *chain, struct bmf_side *side, st
 }
 
 static reel_status publish_vectors(struct bmf_chain *chain, struct bmf_side *side, reel_error *err) {
+    if (!side->set_sums) return REEL_OK;
     struct add_vectors_args args = {
         .n = (int64_t)side->n * chain->stride, .a = side->own, .b = side->set_sums, .out = side->vectors};
     return chain->job.backend->ops->add_vectors(chain->job.backend, &args, err);

@@ -23,7 +23,7 @@ struct bmf_side {
     const uint8_t *ratings;
     float *own;      /* (n, stride) sampled by factor_solve */
     float *set_sums; /* (n, stride) weighted sum of the set's features, NULL without a set */
-    float *vectors;  /* (n, stride) own + set_sums: what the other side sees */
+    float *vectors;  /* (n, stride) own + set_sums: what the other side sees; `own` itself without a set */
     float *features; /* (n of the other side, stride) set features, NULL without a set */
     float *effects;  /* (n_ratings,) time effects in this side's order, NULL without time */
     struct normal_prior prior;
