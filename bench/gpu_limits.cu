@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../kernels/cuda/mma.h"
+
 static void must(cudaError_t code, const char *what) {
     if (code == cudaSuccess) return;
     fprintf(stderr, "gpu_limits: %s: %s\n", what, cudaGetErrorString(code));
@@ -58,6 +60,24 @@ template <class Real> static void chains(const char *name, int processors, void 
     const int blocks = processors * 8;
     const double ms = median_ms([&] { chains_kernel<Real><<<blocks, THREADS>>>((Real *)room, (Real)0.999); });
     row(name, "chains of multiply-adds", 2.0 * CHAINS * ROUNDS * THREADS * blocks / ms * 1e-9, "TFLOP/s");
+}
+
+/* The same of the tensor cores, by the instruction that factor_solve uses. */
+static __global__ void tensor_kernel(float *out, unsigned bits) {
+    const unsigned a[4] = {bits, bits, bits, bits}, b[2] = {bits, bits};
+    float sums[CHAINS][4] = {}, sum = 0;
+    for (int i = 0; i < ROUNDS; i++)
+#pragma unroll
+        for (int c = 0; c < CHAINS; c++) mma_tf32(sums[c], a, b);
+    for (int c = 0; c < CHAINS; c++) sum += sums[c][0];
+    if (sum == -1) *out = sum;
+}
+
+static void tensor(int processors, void *room) {
+    const int blocks = processors * 8;
+    const double flops = 2.0 * 16 * 8 * 8 * CHAINS * ROUNDS * (THREADS / 32) * blocks;
+    const double ms = median_ms([&] { tensor_kernel<<<blocks, THREADS>>>((float *)room, 0x3f000000u); });
+    row("gpu tf32", "chains of mma.m16n8k8", flops / ms * 1e-9, "TFLOP/s");
 }
 
 static void copies(char *room, size_t bytes) {
@@ -120,6 +140,7 @@ int main() {
     copies(room, bytes);
     chains<float>("gpu fp32", properties.multiProcessorCount, room);
     chains<double>("gpu fp64", properties.multiProcessorCount, room);
+    tensor(properties.multiProcessorCount, room);
     if (2 * bytes >= (size_t)3 * 8192 * 8192 * sizeof(float)) {
         fill_kernel<<<1024, 256>>>((float *)room, (size_t)2 * 8192 * 8192);
         gemm((float *)room);
