@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/factor_ops.h"
 #include "backend/registry.h"
 #include "core/error.h"
 #include "core/mem.h"
 #include "kernels/cuda/cuda_links.h"
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/cuda/gram_tile.h"
 
 /* ---- errors ---- */
 
@@ -150,7 +150,8 @@ static const struct backend_ops cuda_ops = {
     .free_memory = cuda_free_memory,
     .sgd_epoch = cuda_sgd_epoch,
     .factor_solve = cuda_factor_solve,
-    .factor_k_max = GRAM_DIM_MAX - 2,
+    .factor_k_max = FACTOR_K_MAX,
+    .factor_cg = cuda_factor_cg,
     .topk_users = cuda_topk_users,
     .predict_pairs = cuda_predict_pairs,
     .residuals = cuda_residuals,

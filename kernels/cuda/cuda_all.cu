@@ -228,6 +228,7 @@ static const struct backend_ops all_ops = {
     .sync = all_sync,
     .free_memory = all_free_memory,
     .factor_solve = cuda_all_factor_solve,
+    .factor_cg = cuda_all_factor_cg,
     .topk_users = cuda_all_topk_users,
     .predict_pairs = cuda_all_predict_pairs,
     .residuals = cuda_all_residuals,

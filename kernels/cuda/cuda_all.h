@@ -48,6 +48,7 @@ reel_status cuda_all_exchange(struct cuda_all *all, const void *pointer, const s
 
 /* The operators, for the table (kernels/cuda/cuda_all_ops.cu). */
 reel_status cuda_all_factor_solve(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
+reel_status cuda_all_factor_cg(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
 reel_status cuda_all_topk_users(struct backend *backend, const struct topk_users_args *args, reel_error *err);
 reel_status cuda_all_predict_pairs(struct backend *backend, const struct predict_pairs_args *args, reel_error *err);
 reel_status cuda_all_forest_topk(struct backend *backend, const struct forest_topk_args *args, reel_error *err);

@@ -16,7 +16,7 @@ static reel_status move_to(const struct cuda_all *all, int device, reel_error *e
                    : REEL_OK;
 }
 
-/* ---- factor_solve: rows in parts ---- */
+/* ---- factor_solve, factor_cg: rows in parts ---- */
 
 /* cuts[p] = the first row whose predecessors, solved, cost p shares of all: parts of whole rows. A row costs its
  * ratings and `solving` more. Thread p finds cut p. */
@@ -67,16 +67,25 @@ static reel_status solve_part(struct cuda_all *all, int device, const void *arg,
     return job->solve(cuda_all_device(all, device), &args, err);
 }
 
-reel_status cuda_all_factor_solve(struct backend *backend, const struct factor_solve_args *args, reel_error *err) {
-    struct cuda_all *all = cuda_all_of(backend);
-    struct solve_job job = {.args = args, .solve = cuda_factor_solve};
+static reel_status solve_in_parts(struct cuda_all *all, struct solve_job *job, reel_error *err) {
+    const struct factor_solve_args *args = job->args;
     size_t bytes[CUDA_LINKS_MAX + 1];
     TRY_RETURN(cuda_all_use(all, err));
-    if (args->n_rows > 0) TRY_RETURN(cut_rows(all, &job, err));
-    TRY_RETURN(cuda_all_at_once(all, solve_part, &job, err));
+    if (args->n_rows > 0) TRY_RETURN(cut_rows(all, job, err));
+    TRY_RETURN(cuda_all_at_once(all, solve_part, job, err));
     for (int p = 0; p <= all->links.n; p++)
-        bytes[p] = (size_t)job.cuts[p] * (size_t)args->stride * sizeof *args->row_vectors;
+        bytes[p] = (size_t)job->cuts[p] * (size_t)args->stride * sizeof *args->row_vectors;
     return cuda_all_exchange(all, args->row_vectors, bytes, err);
+}
+
+reel_status cuda_all_factor_solve(struct backend *backend, const struct factor_solve_args *args, reel_error *err) {
+    struct solve_job job = {.args = args, .solve = cuda_factor_solve};
+    return solve_in_parts(cuda_all_of(backend), &job, err);
+}
+
+reel_status cuda_all_factor_cg(struct backend *backend, const struct factor_solve_args *args, reel_error *err) {
+    struct solve_job job = {.args = args, .solve = cuda_factor_cg};
+    return solve_in_parts(cuda_all_of(backend), &job, err);
 }
 
 /* ---- topk_users, forest_topk: users in parts ---- */

@@ -7,6 +7,8 @@
 
 /* factor_solve.cu. Waits, since it answers for matrices that are not positive definite. */
 reel_status cuda_factor_solve(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
+/* factor_cg.cu. Waits too. */
+reel_status cuda_factor_cg(struct backend *backend, const struct factor_solve_args *args, reel_error *err);
 /* gibbs.cu */
 reel_status cuda_residuals(struct backend *backend, const struct residuals_args *args, reel_error *err);
 reel_status cuda_group_sweep(struct backend *backend, const struct group_sweep_args *args, reel_error *err);

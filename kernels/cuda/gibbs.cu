@@ -184,7 +184,8 @@ struct moments_params {
     double *result; /* (threads, tile) scatter, then (d,) sum */
 };
 
-static __global__ void moments_kernel(const __grid_constant__ struct moments_params p) {
+static __global__ void __launch_bounds__(GRAM_THREADS_MAX)
+    moments_kernel(const __grid_constant__ struct moments_params p) {
     extern __shared__ float4 shared[];
     float *panel = (float *)shared, sums[MOMENT_TILE][MOMENT_TILE] = {};
     const struct gram_tile tile = gram_tile_of_thread(p.width / MOMENT_TILE);

@@ -11,9 +11,9 @@
 #include <stdint.h>
 
 enum {
-    GRAM_SMALL_DIM = 72, /* up to here tiles of 4, which keep more threads busy; above tiles of 8 */
-    GRAM_DIM_MAX = 130,  /* 128 factors, the bias and the target: 17 tiles a side, 153 threads */
-    GRAM_PANEL = 32      /* vectors staged in shared memory at a time */
+    GRAM_DIM_MAX = 257,     /* 256 factors and the bias */
+    GRAM_THREADS_MAX = 576, /* 33 tiles of 8 a side: 561 of the upper triangle */
+    GRAM_PANEL = 32         /* vectors staged in shared memory at a time */
 };
 
 static inline __host__ __device__ int gram_tile_rows(int dim, int tile) {

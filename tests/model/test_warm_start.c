@@ -176,8 +176,8 @@ static void count_notices(void *user_data, reel_log_level level, const char *mes
     if (strstr(message, "working on the CPU")) notices++;
 }
 
-/* A device that solves for at most 128 factors and knows no conjugate gradients, as CUDA's: under "auto" the fit goes
- * to the CPU with one notice; asked for by name it is refused. */
+/* A device that solves for at most 128 factors and knows no conjugate gradients: under "auto" the fit goes to the CPU
+ * with one notice; asked for by name it is refused. */
 static void devices_with_limits(void) {
     const char *names[] = {"auto", "cpu"};
     for (int i = 0; i < 2; i++) {

@@ -2,6 +2,11 @@
 #include "backend/gibbs_ops.h"
 #include "ops/factor_data.h"
 
+/* REEL_TEST_SMALL: fewer and smaller cases, for a device that is emulated. */
+static int small(void) {
+    return getenv("REEL_TEST_SMALL") != NULL;
+}
+
 /* The largest difference, relative to the largest element of the expected. Frees both. */
 static double worst_of(float *expected, float *found, int64_t n) {
     double worst = 0, largest = 1e-6;
@@ -17,22 +22,34 @@ static double worst_of(float *expected, float *found, int64_t n) {
 
 /* ---- factor_solve ---- */
 
-static float *solve(struct backend *backend, const struct data *p, int noise, int fixed, reel_status *status) {
+enum solver { EXACT, GRADIENTS };
+
+static float *solve_with(struct backend *backend, enum solver solver, const struct data *p, int noise, int fixed,
+                         reel_status *status) {
     struct job_memory job = {.backend = backend};
     reel_error err;
     struct factor_solve_args args = place_solve(&job, p, noise, fixed);
-    *status = backend->ops->factor_solve(backend, &args, &err);
+    if (solver == GRADIENTS) args.row_offsets = NULL;
+    args.cg_steps = 3;
+    *status = solver == GRADIENTS ? backend->ops->factor_cg(backend, &args, &err)
+                                  : backend->ops->factor_solve(backend, &args, &err);
     float *out = get(&job, args.row_vectors, p->n_rows * p->stride);
     job_memory_free(&job);
     return out;
 }
 
-/* Gram matrix and Cholesky factor see the same operations in the same order on both; what differs is the order of the
- * back substitution (d terms) and the fixed part's dot products: some 130 roundings of 6e-8, times a condition number
- * below 30 here. */
+static float *solve(struct backend *backend, const struct data *p, int noise, int fixed, reel_status *status) {
+    return solve_with(backend, EXACT, p, noise, fixed, status);
+}
+
+/* The CPU adds a matrix up by fused multiply-adds, whose rounding errors have random signs: some sqrt(n) 2^-24 = 1e-6
+ * of it for 300 ratings. On tensor cores (kernels/cuda/mma.h) products are 2^-21 = 5e-7 off, and each of the up to 48
+ * instructions between two ordinary additions cuts up to 2^-22 off a sum that is half of the last one on average: 6e-6.
+ * Some d roundings of 6e-8 on either side in what follows, with signs at random: 1e-6. Times a condition number below
+ * 25 here. */
 static void compare_solve(int k, int biases, int32_t n_rows, int32_t n_columns, const int64_t *lengths, int n_lengths) {
     struct data p = data_new(k, biases, n_rows, n_columns, lengths, n_lengths);
-    for (int mode = 0; mode < 4; mode++) {
+    for (int mode = 0; mode < 4; mode += small() ? 3 : 1) {
         reel_status status;
         char what[64];
         snprintf(what, sizeof what, "k=%d biases=%d noise=%d fixed=%d", k, biases, mode & 1, mode >> 1);
@@ -45,31 +62,52 @@ static void compare_solve(int k, int biases, int32_t n_rows, int32_t n_columns, 
     data_free(&p);
 }
 
+/* Every number of tiles up to six, both sides of each change in the number of warps, and the most factors. */
 static void factor_solve_matches(void) {
-    const int ks[] = {1, 2, 3, 7, 15, 16, 31, 32, 33, 64, 70, 71, 72, 100, 127, 128};
+    const int ks[] = {1, 7, 8, 15, 16, 30, 31, 32, 40, 62, 63, 64, 100, 126, 127, 128, 129, 198, 200, 255, 256};
+    const int64_t lengths[] = {0, 1, 2, 8, 31, 33, 64, 65, 129, 300};
     for (size_t i = 0; i < sizeof ks / sizeof ks[0]; i++)
         for (int biases = 0; biases < 2; biases++)
-            compare_solve(ks[i], biases, 2 * N_SHORT, 400, short_lengths, N_SHORT);
+            if (!small() || biases == (int)i % 2)
+                compare_solve(ks[i], biases, small() ? 4 : 20, 400, lengths + (small() ? 5 : 0), small() ? 4 : 10);
 }
 
 static void factor_solve_matches_on_random_shapes(void) {
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < (small() ? 3 : 8); i++) {
         int64_t lengths[5];
-        for (int l = 0; l < 5; l++) lengths[l] = draw(50, i * 8 + l) % 500;
-        compare_solve(1 + (int)(draw(51, i) % 128), (int)(draw(52, i) % 2), 1 + (int32_t)(draw(53, i) % 60),
-                      1 + (int32_t)(draw(54, i) % 600), lengths, 5);
+        for (int l = 0; l < 5; l++) lengths[l] = draw(50, i * 8 + l) % (small() ? 40 : 500);
+        compare_solve(1 + (int)(draw(51, i) % FACTOR_K_MAX), (int)(draw(52, i) % 2),
+                      1 + (int32_t)(draw(53, i) % (small() ? 4 : 60)), 1 + (int32_t)(draw(54, i) % 600), lengths, 5);
     }
 }
 
 static void factor_solve_matches_on_long_rows(void) {
-    const int64_t lengths[] = {FACTOR_CHUNK, 5, FACTOR_CHUNK + 1, 3 * FACTOR_CHUNK + 7, 2 * FACTOR_CHUNK};
-    compare_solve(9, 1, 5, 4 * FACTOR_CHUNK, lengths, 5);
-    compare_solve(128, 1, 5, 4 * FACTOR_CHUNK, lengths, 5);
+    const int64_t lengths[] = {FACTOR_CHUNK - 1, 5, FACTOR_CHUNK + 1, FACTOR_CHUNK, 3 * FACTOR_CHUNK + 7,
+                               2 * FACTOR_CHUNK};
+    compare_solve(small() ? 5 : 9, 1, small() ? 3 : 6, 4 * FACTOR_CHUNK, lengths, 6);
+    if (small()) return;
+    compare_solve(128, 1, 6, 4 * FACTOR_CHUNK, lengths, 6);
+    compare_solve(256, 1, 6, 4 * FACTOR_CHUNK, lengths, 6);
+}
+
+/* With so strong a prior x = b / 1000 and b is a sum of one or two products, whose errors nothing averages: 2^-21 from
+ * the tensor cores, some ten roundings of 2^-24 besides. Without the low parts of their factors it would be 2^-12. */
+static void factor_solve_multiplies_in_single_precision(void) {
+    const int64_t lengths[] = {1, 2};
+    reel_status status;
+    struct data p = data_new(40, 1, 6, 30, lengths, 2);
+    for (int i = 0; i <= p.k; i++) {
+        p.shift[i] = 0;
+        for (int j = 0; j <= p.k; j++) p.prior[i * p.stride + j] = i == j ? 1000 : 0;
+    }
+    float *expected = solve(reference, &p, 0, 0, &status), *found = solve(device, &p, 0, 0, &status);
+    check_close("products", worst_of(expected, found, (int64_t)p.n_rows * p.stride), 1.2e-6);
+    data_free(&p);
 }
 
 static void factor_solve_repeats_its_bits(void) {
-    const int64_t lengths[] = {40, FACTOR_CHUNK + 40, 2 * FACTOR_CHUNK, 0, 100};
-    struct data p = data_new(20, 1, 25, 3 * FACTOR_CHUNK, lengths, 5);
+    const int64_t lengths[] = {40, 100, 0, FACTOR_CHUNK + 40, 2 * FACTOR_CHUNK};
+    struct data p = data_new(20, 1, small() ? 3 : 25, 3 * FACTOR_CHUNK, lengths, 5);
     reel_status status;
     float *first = solve(device, &p, 1, 1, &status), *second = solve(device, &p, 1, 1, &status);
     CHECK(memcmp(first, second, (size_t)p.n_rows * (size_t)p.stride * sizeof *first) == 0);
@@ -79,20 +117,74 @@ static void factor_solve_repeats_its_bits(void) {
 }
 
 static void factor_solve_reports_errors(void) {
-    CHECK(device->ops->factor_k_max >= 128); /* what trainers ask before they choose the device */
-    struct data p = data_new(4, 1, N_SHORT, 100, short_lengths, N_SHORT);
-    reel_status status;
-    memset(p.prior, 0, (size_t)(p.k + 1) * (size_t)p.stride * sizeof(float));
-    mem_free(solve(device, &p, 0, 0, &status));
-    CHECK_INT(status, REEL_NUMERIC);
-    p.n_rows = 0;
-    mem_free(solve(device, &p, 0, 0, &status));
-    CHECK_INT(status, REEL_OK);
+    CHECK_INT(device->ops->factor_k_max, FACTOR_K_MAX); /* what trainers ask before they choose the device */
+    const int ks[] = {4, 200};
+    for (int i = 0; i < 2; i++) {
+        struct data p = data_new(ks[i], 1, small() ? 3 : N_SHORT, 100, short_lengths, N_SHORT);
+        reel_status status;
+        memset(p.prior, 0, (size_t)(p.k + 1) * (size_t)p.stride * sizeof(float));
+        for (int solver = EXACT; solver <= GRADIENTS; solver++) {
+            mem_free(solve_with(device, (enum solver)solver, &p, 0, 0, &status));
+            CHECK_INT(status, REEL_NUMERIC);
+        }
+        for (int f = 0; f <= p.k; f++) p.prior[f * p.stride + f] = -1e6f;
+        mem_free(solve_with(device, GRADIENTS, &p, 0, 0, &status));
+        CHECK_INT(status, REEL_NUMERIC);
+        p.n_rows = 0;
+        for (int solver = EXACT; solver <= GRADIENTS; solver++) {
+            mem_free(solve_with(device, (enum solver)solver, &p, 0, 0, &status));
+            CHECK_INT(status, REEL_OK);
+        }
+        data_free(&p);
+    }
+}
+
+/* ---- factor_cg ---- */
+
+/* Sums over n ratings of products over k factors in another order: sqrt(n) + sqrt(k) roundings of 6e-8 of what they
+ * add, at most 2e-6 here. A step moves an error in the residual on to the solution no further than the exact inverse
+ * would, which is at most the condition number, below 25; three steps and the first residual: four times that. */
+static void compare_cg(int k, int biases, int diagonal, int32_t n_rows, int32_t n_columns, const int64_t *lengths,
+                       int n_lengths) {
+    struct data p = data_new(k, biases, n_rows, n_columns, lengths, n_lengths);
+    for (int i = 0; diagonal && i <= k; i++)
+        for (int j = 0; j <= k; j++)
+            if (i != j) p.prior[i * p.stride + j] = 0;
+    for (int residuals = 0; residuals < 2; residuals++) {
+        reel_status status;
+        char what[64];
+        snprintf(what, sizeof what, "k=%d biases=%d diagonal=%d residuals=%d", k, biases, diagonal, residuals);
+        float *expected = solve_with(reference, GRADIENTS, &p, 0, residuals, &status);
+        CHECK_INT(status, REEL_OK);
+        float *found = solve_with(device, GRADIENTS, &p, 0, residuals, &status);
+        CHECK_INT(status, REEL_OK);
+        for (int32_t r = 0; r < p.n_rows; r++) /* what is not solved for stays */
+            CHECK(biases || found[(int64_t)r * p.stride + k] == expected[(int64_t)r * p.stride + k]);
+        check_close(what, worst_of(expected, found, (int64_t)p.n_rows * p.stride), 2e-4);
+    }
     data_free(&p);
-    struct data wide = data_new(129, 1, 3, 20, short_lengths, N_SHORT);
-    mem_free(solve(device, &wide, 0, 0, &status));
-    CHECK_INT(status, device->ops->uses_host_memory ? REEL_OK : REEL_UNSUPPORTED);
-    data_free(&wide);
+}
+
+static void factor_cg_matches(void) {
+    const int ks[] = {1, 7, 31, 32, 33, 64, 95, 96, 100, 128, 159, 160, 200, 255, 256};
+    const int64_t lengths[] = {0, 3, 4, 5, 33, 300}, long_lengths[] = {511, 512, 513, 700, 5000};
+    for (size_t i = 0; i < sizeof ks / sizeof ks[0]; i++) {
+        compare_cg(ks[i], (int)i % 2, (int)i / 2 % 2, small() ? 5 : 24, 400, lengths, 6);
+        if (!small()) compare_cg(ks[i], (int)(i + 1) % 2, (int)i / 2 % 2, 10, 6000, long_lengths, 5);
+    }
+    compare_cg(20, 1, 0, 2, 6000, long_lengths + 1, 2);
+}
+
+static void factor_cg_repeats_its_bits(void) {
+    const int64_t lengths[] = {40, 1000, 0, 600};
+    struct data p = data_new(20, 1, small() ? 4 : 40, 2000, lengths, 4);
+    reel_status status;
+    float *first = solve_with(device, GRADIENTS, &p, 0, 0, &status);
+    float *second = solve_with(device, GRADIENTS, &p, 0, 0, &status);
+    CHECK(memcmp(first, second, (size_t)p.n_rows * (size_t)p.stride * sizeof *first) == 0);
+    mem_free(first);
+    mem_free(second);
+    data_free(&p);
 }
 
 /* ---- residuals, pair_scores ---- */
@@ -114,8 +206,8 @@ static float *residuals(struct backend *backend, const struct data *p, int fixed
 
 /* Residuals see the same operations in the same order: equal bits. The double sum is another order of n terms. */
 static void residuals_match(void) {
-    const int ks[] = {1, 16, 50, 128};
-    for (int i = 0; i < 4; i++) {
+    const int ks[] = {1, 16, 50, 128, 256};
+    for (int i = 0; i < 5; i++) {
         struct data p = data_new(ks[i], 1, i == 0 ? 1 : 5000, i == 0 ? 3 : 400, short_lengths, N_SHORT);
         double expected_sum, found_sum;
         float *expected = residuals(reference, &p, i % 2, &expected_sum);
@@ -284,8 +376,8 @@ static void group_effects_match(void) {
 
 /* The scatter is made of the same parts in the same order: equal bits. The sum of n doubles has another order. */
 static void moments_match(void) {
-    const int ds[] = {1, 8, 33, 101, 129}, sizes[] = {0, 1, 255, 256, 257, 5000};
-    for (int i = 0; i < 5; i++)
+    const int ds[] = {1, 8, 33, 101, 129, 257}, sizes[] = {0, 1, 255, 256, 257, 5000};
+    for (int i = 0; i < 6; i++)
         for (int s = 0; s < 6; s++) {
             const int d = ds[i], stride = factor_stride(d), n = sizes[s];
             float *vectors = make((int64_t)n * stride, sizeof *vectors);
@@ -373,8 +465,11 @@ static const struct device_row rows[] = {
     DEVICE_ROW(factor_solve_matches),
     DEVICE_ROW(factor_solve_matches_on_random_shapes),
     DEVICE_ROW(factor_solve_matches_on_long_rows),
+    DEVICE_ROW(factor_solve_multiplies_in_single_precision),
     DEVICE_ROW(factor_solve_repeats_its_bits),
     DEVICE_ROW(factor_solve_reports_errors),
+    DEVICE_ROW(factor_cg_matches),
+    DEVICE_ROW(factor_cg_repeats_its_bits),
     DEVICE_ROW(residuals_match),
     DEVICE_ROW(pair_scores_match),
     DEVICE_ROW(set_sweep_matches),

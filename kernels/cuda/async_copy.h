@@ -1,0 +1,36 @@
+/* Copies from global to shared memory that pass no register (cp.async, compute capability 8.0). What a thread copied is
+ * there for it after async_copy_wait, for the others after a barrier behind that. */
+#ifndef KERNELS_CUDA_ASYNC_COPY_H
+#define KERNELS_CUDA_ASYNC_COPY_H
+
+#include <cuda_runtime.h>
+#include <stdint.h>
+
+#if defined(REEL_CUDA_EMULATED)
+
+template <int FLOATS> static __device__ inline void async_copy(float *shared, const float *global, int take) {
+    for (int i = 0; i < FLOATS; i++) shared[i] = take ? global[i] : 0;
+}
+
+static __device__ inline void async_copy_wait(void) {
+}
+
+#else
+
+/* FLOATS (1 or 4) floats, both sides aligned to as many; zeros where `take` is 0, and then nothing is read. */
+template <int FLOATS> static __device__ __forceinline__ void async_copy(float *shared, const float *global, int take) {
+    const uint32_t to = (uint32_t)__cvta_generic_to_shared(shared);
+    const int bytes = take ? 4 * FLOATS : 0;
+    if (FLOATS == 4)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes) : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(global), "r"(bytes) : "memory");
+}
+
+static __device__ __forceinline__ void async_copy_wait(void) {
+    asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+#endif
+
+#endif
