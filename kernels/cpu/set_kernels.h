@@ -13,11 +13,11 @@ enum { SET_BLOCK = SET_SWEEP_BLOCK, SET_MATRIX = SET_BLOCK * SET_BLOCK, SET_LANE
  * prior of mean 0 and precision 1, and zeros. */
 struct set_columns {
     float alpha, prior_mean[SET_BLOCK], prior_precision[SET_BLOCK];
-    float sum[SET_BLOCK][SET_BLOCK][SET_LANES];  /* in: sum_r h_r, lower triangle */
-    float y[SET_BLOCK][SET_LANES];               /* in: the features as they are */
-    float noise[SET_BLOCK][SET_LANES];           /* in: N(0, 1) */
-    float gain[SET_BLOCK][SET_BLOCK][SET_LANES]; /* out: alpha / precision, lower triangle */
-    float shift[SET_BLOCK][SET_LANES];           /* out: the draw's change where sum_r q_r = 0 */
+    float sum[SET_LANES][SET_MATRIX];  /* sum_r h_r */
+    float y[SET_BLOCK][SET_LANES];     /* the features as they are */
+    float noise[SET_BLOCK][SET_LANES]; /* N(0, 1) */
+    float *gain;                       /* (SET_LANES, SET_BLOCK, SET_BLOCK) out: alpha / precision */
+    float *shift;                      /* (SET_LANES, SET_BLOCK) out: the draw's change where sum_r q_r = 0 */
 };
 
 struct set_kernels {
@@ -32,7 +32,7 @@ struct set_kernels {
                      float *out);
     /* residual_i -= <change, x of column_i>. */
     void (*take_changes)(const float *x, const float *change, const int32_t *columns, int64_t n, float *residual);
-    void (*solve_columns)(struct set_columns *columns);
+    void (*solve_columns)(const struct set_columns *columns);
     /* change += gain sum_r q_r, and q_r -= h_r change, over the `rows` of one column. */
     void (*draw_column)(float *q, const float *h, const int32_t *rows, int64_t n, const float *gain, float *change);
 };

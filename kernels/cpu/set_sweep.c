@@ -31,8 +31,8 @@ struct block {
     int first, width, bias; /* dimensions first .. first + width - 1; bias: it is the bias alone */
     const float *x;         /* (n_columns, BLOCK) coefficients */
     float *h;               /* (n_rows, BLOCK, BLOCK) */
-    float *gain;            /* (n_columns, BLOCK, BLOCK) */
-    float *shift;           /* (n_columns, BLOCK); the draws turn it into the change of y */
+    float *gain;            /* (n_columns, BLOCK, BLOCK), whole batches of SET_LANES */
+    float *shift;           /* (n_columns, BLOCK), the same; the draws turn it into the change of y */
 };
 
 struct sweep_job {
@@ -129,44 +129,34 @@ static void fill_noise(const struct sweep_job *job, int f, int64_t c, float out[
         for (int j = 0; j < 4; j++) out[l / 4][l % 4 * 4 + j] = normals[j][l];
 }
 
-/* Noise, features and prior of `n` columns; what is past the end is harmless. */
+/* Noise, features and prior of `n` columns; `out` holds zeros. */
 static void fill_columns(const struct sweep_job *job, int64_t c, int64_t n, struct set_columns *out) {
     const struct set_sweep_args *args = job->args;
     const struct block *block = job->prepared;
-    memset(out, 0, sizeof *out);
     out->alpha = args->alpha;
     for (int l = 0; l < BLOCK; l += 4)
         if (l < block->width) fill_noise(job, block->first + l, c, out->noise + l);
     for (int l = 0; l < BLOCK; l++) {
         const int f = block->first + l;
         out->prior_precision[l] = l < block->width ? args->prior_precision[f] : 1;
-        if (l >= block->width) continue;
-        out->prior_mean[l] = args->prior_mean[f];
-        for (int64_t i = 0; i < n; i++) out->y[l][i] = args->features[(c + i) * args->stride + f];
+        out->prior_mean[l] = l < block->width ? args->prior_mean[f] : 0;
+        if (l >= block->width) memset(out->noise[l], 0, sizeof out->noise[l]);
     }
+    for (int64_t i = 0; i < n; i++)
+        for (int l = 0; l < block->width; l++) out->y[l][i] = args->features[(c + i) * args->stride + block->first + l];
 }
 
 static void prepare_columns(const struct sweep_job *job, int64_t task) {
     const struct set_sweep_args *args = job->args;
     const struct block *block = job->prepared;
     const int64_t c = task * SET_LANES, n = task_end(args->n_columns, SET_LANES, task) - c;
-    struct set_columns columns;
+    struct set_columns columns = {.gain = block->gain + c * SET_MATRIX, .shift = block->shift + c * BLOCK};
     fill_columns(job, c, n, &columns);
     for (int64_t i = 0; i < n; i++) {
-        const int32_t *rows = args->column_rows + args->column_offsets[c + i];
-        float sum[SET_MATRIX];
-        job->kernels->sum_matrices(block->h, rows, args->column_offsets[c + i + 1] - args->column_offsets[c + i], sum);
-        for (int l = 0; l < BLOCK; l++)
-            for (int j = 0; j <= l; j++) columns.sum[l][j][i] = sum[l * BLOCK + j];
+        const int64_t begin = args->column_offsets[c + i], end = args->column_offsets[c + i + 1];
+        job->kernels->sum_matrices(block->h, args->column_rows + begin, end - begin, columns.sum[i]);
     }
     job->kernels->solve_columns(&columns);
-    for (int64_t i = 0; i < n; i++) {
-        float *gain = block->gain + (c + i) * SET_MATRIX, *shift = block->shift + (c + i) * BLOCK;
-        for (int l = 0; l < BLOCK; l++) {
-            shift[l] = columns.shift[l][i];
-            for (int j = 0; j <= l; j++) gain[l * BLOCK + j] = gain[j * BLOCK + l] = columns.gain[l][j][i];
-        }
-    }
 }
 
 /* The bias alone: a column's precision is prior + alpha times the number of its rows. */
@@ -282,10 +272,11 @@ static float *next_floats(float **at, size_t n) {
 /* Lays out the working memory. Two blocks are at work at a time: one is drawn, one prepared. */
 static reel_status lay_out(struct sweep_job *job, struct backend *backend, reel_error *err) {
     const size_t n_rows = (size_t)job->args->n_rows, n_columns = (size_t)job->args->n_columns;
+    const size_t padded = (n_columns + SET_LANES - 1) / SET_LANES * SET_LANES;
     const size_t a_row = BLOCK + 2 * SET_MATRIX, a_column = 2 * SET_MATRIX + (size_t)(2 + job->n_blocks) * BLOCK;
     const size_t ends = (size_t)8 * 16; /* eight arrays fill their last line */
     void *memory;
-    TRY_RETURN(cpu_scratch(backend, (n_rows * a_row + n_columns * a_column + ends) * sizeof(float), &memory, err));
+    TRY_RETURN(cpu_scratch(backend, (n_rows * a_row + padded * a_column + ends) * sizeof(float), &memory, err));
     float *at = memory;
     job->q = next_floats(&at, n_rows * BLOCK);
     job->x = next_floats(&at, n_columns * BLOCK * (size_t)job->n_blocks);
@@ -296,8 +287,8 @@ static reel_status lay_out(struct sweep_job *job, struct backend *backend, reel_
         block->bias = block->first == job->args->k;
         block->x = job->x + (size_t)b * n_columns * BLOCK;
         block->h = b < 2 ? next_floats(&at, n_rows * SET_MATRIX) : job->blocks[b - 2].h;
-        block->gain = b < 2 ? next_floats(&at, n_columns * SET_MATRIX) : job->blocks[b - 2].gain;
-        block->shift = b < 2 ? next_floats(&at, n_columns * BLOCK) : job->blocks[b - 2].shift;
+        block->gain = b < 2 ? next_floats(&at, padded * SET_MATRIX) : job->blocks[b - 2].gain;
+        block->shift = b < 2 ? next_floats(&at, padded * BLOCK) : job->blocks[b - 2].shift;
     }
     return REEL_OK;
 }
