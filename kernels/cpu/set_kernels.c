@@ -40,13 +40,13 @@ static void sum_matrices(const float *matrices, const int32_t *index, int64_t n,
 }
 
 static void gram(const float *x, const int32_t *columns, int64_t n, float weight, float *gram) {
-    float sums[B][B] = {{0}};
+    float sums[2][B][B] = {{{0}}};
     for (int64_t i = 0; i < n; i++) {
         const float *own = vector_of(x, columns[i]);
         for (int l = 0; l < B; l++)
-            for (int j = 0; j < B; j++) sums[l][j] = fmaf(own[l], own[j], sums[l][j]);
+            for (int j = 0; j < B; j++) sums[i % 2][l][j] = fmaf(own[l], own[j], sums[i % 2][l][j]);
     }
-    for (int l = 0; l < SET_MATRIX; l++) gram[l] = weight * sums[l / B][l % B];
+    for (int l = 0; l < SET_MATRIX; l++) gram[l] = weight * (sums[0][l / B][l % B] + sums[1][l / B][l % B]);
 }
 
 static void products(const float *x, const float *residual, const int32_t *columns, int64_t n, float weight,

@@ -25,7 +25,7 @@ struct set_kernels {
     void (*sum_vectors)(const float *vectors, const int32_t *index, int64_t n, float *out);
     /* out = sum of matrices[index_i]. */
     void (*sum_matrices)(const float *matrices, const int32_t *index, int64_t n, float *out);
-    /* gram = weight sum x x^T over the vectors x of `columns`. */
+    /* gram = weight sum x x^T over the vectors x of `columns`: two running sums. */
     void (*gram)(const float *x, const int32_t *columns, int64_t n, float weight, float *gram);
     /* out = weight sum residual_i x: four running sums. */
     void (*products)(const float *x, const float *residual, const int32_t *columns, int64_t n, float weight,

@@ -45,15 +45,26 @@ static void sum_matrices(const float *matrices, const int32_t *index, int64_t n,
     for (int l = 0; l < B; l++) _mm256_storeu_ps(out + l * B, sums[l]);
 }
 
-static void gram(const float *x, const int32_t *columns, int64_t n, float weight, float *gram) {
-    __m256 sums[B];
+/* sums += x x^T of every second rating. */
+static inline void half_gram(const float *x, const int32_t *columns, int64_t from, int64_t n, __m256 sums[B]) {
     for (int l = 0; l < B; l++) sums[l] = _mm256_setzero_ps();
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = from; i < n; i += 2) {
         const float *own = x + (int64_t)columns[i] * B;
         const __m256 vector = _mm256_loadu_ps(own);
         for (int l = 0; l < B; l++) sums[l] = _mm256_fmadd_ps(_mm256_broadcast_ss(own + l), vector, sums[l]);
     }
-    for (int l = 0; l < B; l++) _mm256_storeu_ps(gram + l * B, _mm256_mul_ps(_mm256_set1_ps(weight), sums[l]));
+}
+
+static void gram(const float *x, const int32_t *columns, int64_t n, float weight, float *gram) {
+    const __m256 weights = _mm256_set1_ps(weight);
+    __m256 sums[B];
+    half_gram(x, columns, 0, n, sums);
+    for (int l = 0; l < B; l++) _mm256_storeu_ps(gram + l * B, sums[l]);
+    half_gram(x, columns, 1, n, sums);
+    for (int l = 0; l < B; l++) {
+        const __m256 both = _mm256_add_ps(_mm256_loadu_ps(gram + l * B), sums[l]);
+        _mm256_storeu_ps(gram + l * B, _mm256_mul_ps(weights, both));
+    }
 }
 
 static inline __m256 add_product(__m256 sum, const float *x, const float *residual, const int32_t *columns, int64_t i) {

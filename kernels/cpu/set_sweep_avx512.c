@@ -32,8 +32,43 @@ static void sum_vectors(const float *vectors, const int32_t *index, int64_t n, f
     set_kernels_avx2.sum_vectors(vectors, index, n, out);
 }
 
+/* x x^T as 4 x 4 blocks, a row a quarter: upper left, upper right, lower right. */
+struct blocks {
+    __m512 left, right, low;
+};
+
+static inline void add_square(struct blocks *sums, const float *x) {
+    const __m512i each = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+    const __m512 first = _mm512_broadcast_f32x4(_mm_loadu_ps(x)), last = _mm512_broadcast_f32x4(_mm_loadu_ps(x + 4));
+    const __m512 rows = _mm512_permutevar_ps(first, each);
+    sums->left = _mm512_fmadd_ps(rows, first, sums->left);
+    sums->right = _mm512_fmadd_ps(rows, last, sums->right);
+    sums->low = _mm512_fmadd_ps(_mm512_permutevar_ps(last, each), last, sums->low);
+}
+
+/* Rows of two blocks side by side. */
+static inline void store_rows(float *to, __m512 left, __m512 right) {
+    const __m512i upper = _mm512_set_epi32(23, 22, 21, 20, 7, 6, 5, 4, 19, 18, 17, 16, 3, 2, 1, 0);
+    const __m512i lower = _mm512_add_epi32(upper, _mm512_set1_epi32(8));
+    _mm512_storeu_ps(to, _mm512_permutex2var_ps(left, upper, right));
+    _mm512_storeu_ps(to + WIDTH, _mm512_permutex2var_ps(left, lower, right));
+}
+
 static void gram(const float *x, const int32_t *columns, int64_t n, float weight, float *gram) {
-    set_kernels_avx2.gram(x, columns, n, weight, gram);
+    const __m512i across = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+    const __m512 zero = _mm512_setzero_ps(), weights = _mm512_set1_ps(weight);
+    struct blocks even = {zero, zero, zero}, odd = even;
+    int64_t i = 0;
+    for (; i + 2 <= n; i += 2) {
+        add_square(&even, x + (int64_t)columns[i] * B);
+        add_square(&odd, x + (int64_t)columns[i + 1] * B);
+    }
+    if (i < n) add_square(&even, x + (int64_t)columns[i] * B);
+    const __m512 left = _mm512_mul_ps(weights, _mm512_add_ps(even.left, odd.left));
+    const __m512 right = _mm512_mul_ps(weights, _mm512_add_ps(even.right, odd.right));
+    const __m512 low = _mm512_mul_ps(weights, _mm512_add_ps(even.low, odd.low));
+    store_rows(gram, left, right);
+    store_rows(gram + SET_MATRIX / 2, _mm512_permutexvar_ps(across, right), low);
 }
 
 static void products(const float *x, const float *residual, const int32_t *columns, int64_t n, float weight,
