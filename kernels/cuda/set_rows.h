@@ -83,19 +83,21 @@ static __device__ __forceinline__ float row_products(const struct sweep_params &
     return weight * sum;
 }
 
-/* h_r: a lane holds two elements of the same column, rating by rating. */
+/* h_r: a lane holds two elements of the same column, of each the sums over even and over odd ratings. */
 static __device__ __forceinline__ void row_gram(const struct sweep_params &p, int64_t row, int64_t begin, int64_t end,
                                                 float weight) {
     const int lane = (int)threadIdx.x % 32, i = lane / B, j = lane % B;
-    float low = 0, high = 0;
-#pragma unroll 4
-    for (int64_t at = begin; at < end; at++) {
-        const float x = p.x[(int64_t)p.columns[at] * B + j];
-        low = fmaf(__shfl_sync(WHOLE_WARP, x, i, B), x, low);
-        high = fmaf(__shfl_sync(WHOLE_WARP, x, i + B / 2, B), x, high);
-    }
-    p.h[row * MATRIX + lane] = weight * low;
-    p.h[row * MATRIX + lane + 32] = weight * high;
+    float low[2] = {0, 0}, high[2] = {0, 0};
+    for (int64_t two = begin; two < end; two += 2)
+#pragma unroll
+        for (int odd = 0; odd < 2; odd++) {
+            if (two + odd >= end) break;
+            const float x = p.x[(int64_t)p.columns[two + odd] * B + j];
+            low[odd] = fmaf(__shfl_sync(WHOLE_WARP, x, i, B), x, low[odd]);
+            high[odd] = fmaf(__shfl_sync(WHOLE_WARP, x, i + B / 2, B), x, high[odd]);
+        }
+    p.h[row * MATRIX + lane] = weight * (low[0] + low[1]);
+    p.h[row * MATRIX + lane + 32] = weight * (high[0] + high[1]);
 }
 
 /* The block before goes into s and out of the residuals; h and q of this one. */
