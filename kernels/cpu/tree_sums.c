@@ -11,7 +11,7 @@
 #include "core/threads.h"
 #include "kernels/cpu/cpu_forest.h"
 
-enum { COUNT_AT = TREE_COUNT_AT, OWNERS_MAX = 1 << TREE_SEGMENT_BITS, NODES_MAX = 4 };
+enum { COUNT_AT = TREE_COUNT_AT, OWNERS_MAX = 1 << TREE_SEGMENT_BITS, NODES_MAX = 4, ROWS_A_TASK = 1 << 13 };
 
 struct worker {
     uint64_t *words;             /* (M, slots): all at the root, what goes right of each node below it */
@@ -25,6 +25,7 @@ struct worker {
 struct job {
     struct tree_sums_args *args;
     struct worker *workers;
+    int n_workers;
 };
 
 static inline struct tree_total unpack(uint64_t word) {
@@ -133,15 +134,30 @@ static void third_task(void *job, int64_t part, int worker) {
     sum_part(job, part, worker, 2, 0);
 }
 
-static void workers_begin(const struct tree_sums_args *args, struct worker *workers, int n) {
-    int64_t n_words = n_slots(args);
-    memset(args->scratch, 0, (size_t)(n * tree_sums_room(args->runs)) * sizeof *args->scratch);
-    for (int w = 0; w < n; w++) {
-        uint64_t *at = args->scratch + w * tree_sums_room(args->runs);
-        workers[w] = (struct worker){.words = at};
-        workers[w].unpacked = (struct tree_total *)(void *)(at + n_words);
-        workers[w].kinds = workers[w].unpacked + n_words;
+static int64_t n_tasks(int64_t rows) {
+    return (rows + ROWS_A_TASK - 1) / ROWS_A_TASK;
+}
+
+static int64_t task_end(int64_t task, int64_t rows) {
+    return (task + 1) * ROWS_A_TASK < rows ? (task + 1) * ROWS_A_TASK : rows;
+}
+
+/* A worker's scratch, then users. */
+static void clear_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct job *job = arg;
+    const struct tree_sums_args *args = job->args;
+    const int64_t n = n_slots(args), n_kinds = (int64_t)args->runs->n_kinds << args->level;
+    if (task < job->n_workers) {
+        uint64_t *at = args->scratch + task * tree_sums_room(args->runs);
+        memset(at, 0, (size_t)(3 * n + 2 * n_kinds) * sizeof *at);
+        job->workers[task] = (struct worker){.words = at, .unpacked = (struct tree_total *)(void *)(at + n)};
+        job->workers[task].kinds = job->workers[task].unpacked + n;
+        return;
     }
+    task -= job->n_workers;
+    int64_t first = task * ROWS_A_TASK, end = task_end(task, args->runs->n_users);
+    memset(args->users + (first << args->level), 0, (size_t)((end - first) << args->level) * sizeof *args->users);
 }
 
 /* What all workers have in a slot. */
@@ -154,10 +170,13 @@ static struct tree_total slot_total(const struct worker *workers, int n_workers,
     return total;
 }
 
-static void merge(struct tree_sums_args *args, struct worker *workers, int n_workers) {
-    int n_kinds = args->runs->n_kinds << args->level;
-    for (int64_t slot = 0; slot < n_slots(args); slot++) {
-        struct tree_total total = slot_total(workers, n_workers, slot);
+static void merge_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct job *job = arg;
+    const struct tree_sums_args *args = job->args;
+    const int64_t end = task_end(task, n_slots(args));
+    for (int64_t slot = task * ROWS_A_TASK; slot < end; slot++) {
+        struct tree_total total = slot_total(job->workers, job->n_workers, slot);
         if (args->level == 0) {
             args->movies[slot] = total;
             continue;
@@ -166,8 +185,16 @@ static void merge(struct tree_sums_args *args, struct worker *workers, int n_wor
         args->movies[2 * slot] = (struct tree_total){both.sum - total.sum, both.count - total.count};
         args->movies[2 * slot + 1] = total;
     }
-    for (int w = 0; w < n_workers; w++) {
-        const struct worker *worker = &workers[w];
+}
+
+/* The kinds, which are few, and the report. */
+static void merge_rest(const struct job *job) {
+    struct tree_sums_args *args = job->args;
+    int n_kinds = args->runs->n_kinds << args->level;
+    memset(args->kinds, 0, (size_t)n_kinds * sizeof *args->kinds);
+    args->squares[0] = args->squares[1] = args->reach = 0;
+    for (int w = 0; w < job->n_workers; w++) {
+        const struct worker *worker = &job->workers[w];
         for (int i = 0; i < n_kinds; i++) add_total(&args->kinds[i], worker->kinds[i]);
         args->squares[0] += worker->squares[0];
         args->squares[1] += worker->squares[1] + (args->squares[0] < worker->squares[0]);
@@ -176,20 +203,14 @@ static void merge(struct tree_sums_args *args, struct worker *workers, int n_wor
 }
 
 reel_status cpu_tree_sums(struct backend *backend, struct tree_sums_args *args, reel_error *err) {
-    reel_status status = REEL_OK;
     static const task_fn tasks[] = {first_task, second_task, third_task};
     const struct tree_runs *runs = args->runs;
-    const size_t size = sizeof(struct tree_total) << args->level;
-    struct job job = {.args = args};
-    int n = thread_pool_size(backend->pool);
-    memset(args->users, 0, (size_t)runs->n_users * size);
-    memset(args->kinds, 0, (size_t)runs->n_kinds * size);
-    args->squares[0] = args->squares[1] = args->reach = 0;
-    TRY(MEM_NEW(&job.workers, n, err));
-    workers_begin(args, job.workers, n);
+    struct job job = {.args = args, .n_workers = thread_pool_size(backend->pool)};
+    TRY_RETURN(MEM_NEW(&job.workers, job.n_workers, err));
+    thread_pool_run(backend->pool, job.n_workers + n_tasks(runs->n_users), clear_task, &job);
     thread_pool_run(backend->pool, runs->n_parts, args->leaves ? update_task : tasks[args->level], &job);
-    merge(args, job.workers, n);
-cleanup:
+    thread_pool_run(backend->pool, n_tasks(n_slots(args)), merge_task, &job);
+    merge_rest(&job);
     mem_free(job.workers);
-    return status;
+    return REEL_OK;
 }

@@ -136,6 +136,7 @@ def test_training_on_both_devices(dataset, tmp_path, algorithm, params, bound):
     ["n_estimators=4"], ["n_estimators=4", "max_depth=1"],
     ["n_estimators=4", "max_depth=2", "year=1", "hour=1", "max_features=0.3"],
     ["n_estimators=4", "min_samples_leaf=9000"], ["n_estimators=4", "min_samples_leaf=60000"],
+    ["n_estimators=2", "means=loo"],
     ["n_estimators=4", "max_depth=5"], ["n_estimators=4", "loss=absolute"],
 ])
 def test_trees_are_the_same_file(dataset, tmp_path, params):
