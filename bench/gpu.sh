@@ -272,6 +272,36 @@ elif [ -n "$trees" ]; then
     rm -f "$work/features.npy"
 fi
 
+say "scoring"
+# bulk NAME UNITS(G) UNIT COMMAND...: a command's seconds, and how many units a second that makes
+bulk() {
+    local name=$1 units=$2 unit=$3
+    shift 3
+    bulk_ms=""
+    if ! within 60 "$reel" "$@" --device cuda --json --quiet -o "$work/bulk.npy" >"$work/out.json" 2>"$work/err"; then
+        fail "$name: $(head -n 1 "$work/err")"
+        return
+    fi
+    bulk_ms=$(awk -v s="$(number "$work/out.json" seconds)" 'BEGIN { print 1000 * s }')
+    row "gpu $name" "twin" "$(awk -v u="$units" -v ms="$bulk_ms" 'BEGIN { printf "%.3f", u / ms * 1000 }')" "G $unit/s"
+    rm -f "$work/bulk.npy"
+}
+pairs=$(awk 'BEGIN { print 138493 * 27278 / 1e9 }')
+rated=$(awk -v n="$ratings" 'BEGIN { print n / 1e9 }')
+if [ -n "$trees" ]; then
+    bulk "top 150 by 100 trees" "$pairs" pairs recommend "$work/twin.reel" --model "$work/gbdt.reel" --all -n 150
+    # docs/gpu.md: 20 look-ups a pair, 9.2 wavefronts of shared memory for 128, one a cycle and processor (fp32 is 256)
+    share "gpu top 150 by 100 trees" "$(awk -v p="$pairs" 'BEGIN { print p * 20 * 9.2 / 128 }')" \
+        "$(awk -v f="${fp32:-0}" 'BEGIN { if (f) print f / 256 }')" "$bulk_ms"
+    bulk "predict by 100 trees" "$rated" pairs predict "$work/twin.reel" --model "$work/gbdt.reel" \
+        --pairs "$work/twin/ratings.csv"
+fi
+bulk "predict" "$rated" pairs predict "$work/twin.reel" --model "$work/svd.reel" --pairs "$work/twin/ratings.csv"
+share "gpu predict" "$(awk -v r="$rated" 'BEGIN { print r * 1024 }')" "$copy" "$bulk_ms"
+bulk "similar 100 of all movies by factors" "$(awk 'BEGIN { print 27278 * 27278 / 1e9 }')" pairs \
+    similar "$work/twin.reel" --all --by factors --model "$work/svd.reel" -n 100
+share "gpu similar" "$(awk 'BEGIN { print 2 * 128 * 27278 * 27278 / 1e9 }')" "$fp32" "$bulk_ms"
+
 gpus=$("$smi" --list-gpus 2>/dev/null | grep -c '^GPU')
 if [ "$gpus" -lt 2 ]; then
     skip "several GPUs" "one is here"

@@ -180,6 +180,13 @@ REEL_API void reel_similar_index_free(reel_similar_index *index);
  * itself is of that kind the answer is empty. May be called from several threads at the same time. */
 REEL_API reel_status reel_similar_index_query(const reel_similar_index *index, int32_t movie, int n,
                                               reel_similar_movie *items, int *n_items, reel_error *err);
+/* The lists of movies (n_movies,), dense indices, at once: similar (n_movies, n) dense indices, -1 past the end, and
+ * similarities (n_movies, n), NaN past the end; what single queries answer, ties included. On all threads, and for
+ * FACTORS and GENOME on the context's device (at most 2,048 a list on a GPU; similarities then differ in the last
+ * places where the CPU has no fused multiply-adds). Works in tiles: memory does not grow with n_movies squared. RATINGS
+ * takes a query's time for each movie. Not to be called from several threads at the same time. */
+REEL_API reel_status reel_similar_index_query_many(reel_similar_index *index, int64_t n_movies, const int32_t *movies,
+                                                   int n, int32_t *similar, float *similarities, reel_error *err);
 /* One query without an index to keep. */
 REEL_API reel_status reel_similar(reel_context *ctx, const reel_dataset *dataset, const reel_model *model,
                                   int32_t movie, reel_similarity by, int n, reel_similar_movie *items, int *n_items,

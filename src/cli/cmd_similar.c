@@ -1,9 +1,9 @@
-/* reel similar: the movies most like one. */
+/* reel similar: the movies most like one, or every movie's list. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "scoring.h"
+#include "similar_batch.h"
 
 static const char *const kinds[] = {[REEL_SIMILAR_GENRE] = "genre",
                                     [REEL_SIMILAR_FACTORS] = "factors",
@@ -73,25 +73,29 @@ static int similar(struct cli *cli, const struct scoring *scoring, int64_t id, i
 }
 
 int cmd_similar(struct cli *cli, int argc, char **argv) {
-    const char *dataset, *model = NULL, *by_name = "genre";
+    const char *dataset, *model = NULL, *by_name = "genre", *path = NULL;
     int64_t movie = -1;
-    int n = 10;
+    int n = 10, all = 0;
     const struct cli_option options[] = {
         {"--movie", NULL, CLI_COUNT, &movie, "ID", "the movie (the data set's own id)"},
+        {"--all", NULL, CLI_FLAG, &all, NULL, "the lists of all movies"},
         {"--by", NULL, CLI_TEXT, &by_name, "KIND", "genre (default), factors, genome or ratings"},
         {"--model", "-m", CLI_TEXT, &model, "FILE", "model whose movie factors are compared (--by factors)"},
         {"--number", "-n", CLI_INT, &n, "N", "how many (default 10)"},
+        {"--output", "-o", CLI_TEXT, &path, "FILE", "with --all: .npy or CSV (default: CSV to stdout)"},
         {0},
     };
     int status =
-        cli_parse(cli, "DATASET --movie ID [--by KIND]",
+        cli_parse(cli, "DATASET (--movie ID | --all [-o FILE]) [--by KIND]",
                   "Lists the movies most like one: by the cosine of their genres (TF-IDF), of a model's factors, of\n"
                   "the tag genome, or of the ratings of the users who rated both. Ties: most rated first, then id.",
                   "reel similar ml.reel --movie 1 --by genre", options, argc, argv, &dataset, 1, 1);
     if (status >= 0) return status;
     int by = kind_of(by_name);
     if (by < 0) return cli_usage(cli, "--by must be genre, factors, genome or ratings (found '%s')", by_name);
-    if (movie < 0) return cli_usage(cli, "--movie ID is needed");
+    if ((movie < 0) != all) return cli_usage(cli, "either --movie ID or --all is needed");
+    if (path && !all) return cli_usage(cli, "-o FILE needs --all");
+    if (all && cli->json && !path) return cli_usage(cli, "--json needs -o FILE: stdout is for the JSON object");
     if (n < 1) return cli_usage(cli, "-n must be at least 1 (found %d)", n);
     if (by == REEL_SIMILAR_FACTORS && !model) return cli_usage(cli, "--by factors needs --model FILE");
     status = cli_context(cli);
@@ -100,7 +104,7 @@ int cmd_similar(struct cli *cli, int argc, char **argv) {
     reel_error err;
     if (scoring_open(cli, dataset, by == REEL_SIMILAR_FACTORS ? model : NULL, 0, &scoring, &err) != REEL_OK)
         return cli_fail(cli, &err);
-    status = similar(cli, &scoring, movie, by, n);
+    status = all ? similar_batch(cli, &scoring, (reel_similarity)by, n, path) : similar(cli, &scoring, movie, by, n);
     scoring_close(&scoring);
     return status;
 }

@@ -33,9 +33,9 @@ static reel_status prepare(reel_context *ctx, struct reel_similar_index *index, 
     case REEL_SIMILAR_GENRE:
         return similar_prepare_genre(index, err);
     case REEL_SIMILAR_FACTORS:
-        return similar_prepare_factors(ctx, index, model, err);
+        return similar_prepare_factors(index, model, err);
     case REEL_SIMILAR_GENOME:
-        return similar_prepare_genome(ctx, index, err);
+        return similar_prepare_genome(index, err);
     case REEL_SIMILAR_RATINGS:
         return similar_prepare_ratings(ctx, index, err);
     }
@@ -48,7 +48,7 @@ reel_status reel_similar_index_new(reel_context *ctx, const reel_dataset *datase
     struct reel_similar_index *index = NULL;
     *out = NULL;
     TRY(MEM_NEW(&index, 1, err));
-    *index = (struct reel_similar_index){.dataset = dataset, .by = by};
+    *index = (struct reel_similar_index){.ctx = ctx, .dataset = dataset, .by = by};
     TRY(prepare(ctx, index, model, err));
     *out = index;
     index = NULL;
@@ -63,7 +63,7 @@ void reel_similar_index_free(reel_similar_index *index) {
     mem_free(index->row_of);
     mem_free(index->sets);
     mem_free(index->set_norms);
-    mem_free(index->row_norms);
+    similar_rows_free(index);
     mem_free(index->user_means);
     mem_free(index);
 }
@@ -77,6 +77,20 @@ static reel_status similarities(const struct reel_similar_index *index, int32_t 
     default:
         return similar_by_rows(index, movie, out, err);
     }
+}
+
+int similar_select(const struct reel_similar_index *index, const float *similar, int n, uint64_t *keys,
+                   reel_similar_movie *items) {
+    struct top_n top;
+    top_n_init(&top, keys, (size_t)n);
+    for (int32_t rank = 0; rank < index->dataset->n_movies; rank++) {
+        float score = similar[index->popular[rank]];
+        if (score >= top.floor) top_n_offer(&top, score, (uint32_t)rank);
+    }
+    int n_items = (int)top_n_finish(&top);
+    for (int i = 0; i < n_items; i++)
+        items[i] = (reel_similar_movie){index->popular[top_n_rank(keys[i])], similar_clip(top_n_score(keys[i]))};
+    return n_items;
 }
 
 reel_status reel_similar_index_query(const reel_similar_index *index, int32_t movie, int n, reel_similar_movie *items,
@@ -94,15 +108,7 @@ reel_status reel_similar_index_query(const reel_similar_index *index, int32_t mo
     TRY(MEM_RAW(&keys, top_n_capacity((size_t)n), err));
     TRY(similarities(index, movie, similar, err));
     similar[movie] = SIMILAR_NONE;
-    struct top_n top;
-    top_n_init(&top, keys, (size_t)n);
-    for (int32_t rank = 0; rank < n_movies; rank++) {
-        float score = similar[index->popular[rank]];
-        if (score >= top.floor) top_n_offer(&top, score, (uint32_t)rank);
-    }
-    *n_items = (int)top_n_finish(&top);
-    for (int i = 0; i < *n_items; i++)
-        items[i] = (reel_similar_movie){index->popular[top_n_rank(keys[i])], top_n_score(keys[i])};
+    *n_items = similar_select(index, similar, n, keys, items);
 cleanup:
     mem_free(similar);
     mem_free(keys);

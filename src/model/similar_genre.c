@@ -58,16 +58,19 @@ cleanup:
     return status;
 }
 
+void similar_to_set(const struct reel_similar_index *index, int32_t set, float *by_set, float *out) {
+    for (int32_t s = 0; s < index->n_sets; s++) {
+        uint64_t common = index->sets[set] & index->sets[s];
+        double dot = common || s == set ? squared_norm(index->idf, common) : 0;
+        by_set[s] = s == set ? 1 : (float)(dot / (index->set_norms[set] * index->set_norms[s]));
+    }
+    for (int32_t m = 0; m < index->dataset->n_movies; m++) out[m] = by_set[index->row_of[m]];
+}
+
 reel_status similar_by_genre(const struct reel_similar_index *index, int32_t movie, float *out, reel_error *err) {
     float *by_set = NULL;
     TRY_RETURN(MEM_RAW(&by_set, index->n_sets, err));
-    int32_t own = index->row_of[movie];
-    for (int32_t s = 0; s < index->n_sets; s++) {
-        uint64_t common = index->sets[own] & index->sets[s];
-        double dot = common || s == own ? squared_norm(index->idf, common) : 0;
-        by_set[s] = s == own ? 1 : (float)(dot / (index->set_norms[own] * index->set_norms[s]));
-    }
-    for (int32_t m = 0; m < index->dataset->n_movies; m++) out[m] = by_set[index->row_of[m]];
+    similar_to_set(index, index->row_of[movie], by_set, out);
     mem_free(by_set);
     return REEL_OK;
 }

@@ -201,3 +201,15 @@ def test_predictions_are_the_same_file(dataset, tmp_path, algorithm, params):
     (_, cpu), (_, cuda) = on_both("predict", str(dataset), "--model", str(model), "--pairs",
                                   str(ROOT / "data" / "ml-latest-small" / "ratings.csv"), out=tmp_path / "scores.npy")
     assert cpu == cuda
+
+
+@pytest.mark.skipif("cuda" not in USABLE, reason="no usable GPU here")
+@pytest.mark.parametrize("by", ["genre", "factors"])
+def test_similar_movies_are_the_same_file(dataset, tmp_path, by):
+    model = tmp_path / "svd.reel"
+    done = reel("train", str(dataset), "-m", "svd", "-p", "epochs=2", "-p", "factors=20", "--device", "cpu", "--quiet",
+                "-o", str(model))
+    assert done.returncode == 0, done.stderr
+    (_, cpu), (_, cuda) = on_both("similar", str(dataset), "--all", "--by", by, "--model", str(model), "-n", "15",
+                                  out=tmp_path / "similar.npy")
+    assert cpu == cuda

@@ -128,3 +128,57 @@ def test_table_and_wrong_usage(small, svd):  # noqa: F811
     assert "--model" in refused(2, "similar", small, "--movie", 1, "--by", "factors")
     assert "--movie" in refused(2, "similar", small)
     assert "-n must be" in refused(2, "similar", small, "--movie", 1, "-n", 0)
+
+
+def all_lists(data, out, *args):
+    reel("similar", data, "--all", "-o", out, "--quiet", *args)
+    table = np.load(out)
+    return {int(row["movie"]): [(int(i), float(value)) for i, value in zip(row["movies"], row["similarities"]) if i >= 0]
+            for row in table}
+
+
+@pytest.mark.parametrize("by", ["genre", "factors", "ratings"])
+def test_all_equals_single(small, svd, movies, votes, tmp_path, by):  # noqa: F811
+    words = ["--by", by, "-n", 25] + (["--model", svd] if by == "factors" else [])
+    lists = all_lists(small, tmp_path / "all.npy", *words)
+    assert sorted(lists) == sorted(movies)
+    for movie in (1, 110, 260, 1214, 2571):
+        single = similar(small, movie, *words)
+        assert [i for i, _ in lists[movie]] == [i for i, _ in single]
+        assert [round(value, 6) for _, value in lists[movie]] == pytest.approx([value for _, value in single], abs=1e-6)
+
+
+def test_all_by_genre_against_numpy(small, movies, votes, tmp_path):  # noqa: F811
+    lists = all_lists(small, tmp_path / "all.npy", "-n", 30)
+    for movie in sorted(movies)[::400]:
+        check_order(lists[movie], genre_cosines(movies, movie), votes, movie)
+
+
+def test_all_by_factors_against_numpy(small, svd, votes, tmp_path):  # noqa: F811
+    lists = all_lists(small, tmp_path / "all.npy", "-n", 30, "--by", "factors", "--model", svd)
+    model = open_model(svd)
+    rows = model.movie_factors / np.maximum(np.linalg.norm(model.movie_factors, axis=1, keepdims=True), 1e-30)
+    for movie in sorted(lists)[::400]:
+        cosines = dict(zip(model.movie_ids.tolist(), (rows @ rows[model.movie[movie]]).tolist()))
+        check_order(lists[movie], cosines, votes, movie)
+
+
+def test_all_as_csv_and_more_than_there_are(tmp_path):
+    (tmp_path / "movies.csv").write_text("movieId,title,genres\n2,A,Drama\n5,B,Drama\n7,C,(no genres listed)\n")
+    (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,5,5,1\n")
+    data = tmp_path / "d.reel"
+    reel("import", tmp_path, "-o", data)
+    lines = reel("similar", data, "--all", "-n", 9).splitlines()
+    assert lines == ["movieId,similarId,similarity", "2,5,1.000000", "2,7,0.000000", "5,2,1.000000", "5,7,0.000000",
+                     "7,5,0.000000", "7,2,0.000000"]
+    lists = all_lists(data, tmp_path / "all.npy", "-n", 9)
+    assert lists[7] == [(5, 0.0), (2, 0.0)]
+
+
+@pytest.mark.parametrize("words,message", [
+    ([], "either --movie ID or --all"), (["--movie", 1, "--all"], "either --movie ID or --all"),
+    (["--movie", 1, "-o", "x.npy"], "-o FILE needs --all"),
+    (["--all", "-n", 0], "-n must be at least 1"), (["--all", "--by", "factors"], "needs --model"),
+])
+def test_all_refuses(small, words, message):  # noqa: F811
+    assert message in refused(2, "similar", small, *words)

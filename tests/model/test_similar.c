@@ -207,12 +207,79 @@ static void by_ratings(void) {
     }
 }
 
+/* On the CPU, or on what REEL_TEST_DEVICE names. */
+static reel_context *bulk_context(int threads) {
+    const char *name = getenv("REEL_TEST_DEVICE");
+    reel_context_options options;
+    reel_context *out;
+    reel_error err;
+    reel_context_options_default(&options);
+    options.threads = threads;
+    options.device = name ? name : "cpu";
+    REQUIRE_OK(reel_context_new(&options, &out, &err), err);
+    return out;
+}
+
+/* Every movie, the last ones first, some twice: what single queries answer, bit for bit. */
+static void check_many(const reel_model *model, reel_similarity by, int n, int threads) {
+    enum { ASKED = MOVIES + 9 };
+    reel_context *bulk = bulk_context(threads);
+    reel_similar_index *index, *single;
+    int32_t movies[ASKED], *similar = calloc((size_t)ASKED * (size_t)n, sizeof *similar);
+    float *similarities = calloc((size_t)ASKED * (size_t)n, sizeof *similarities);
+    reel_error err;
+    for (int i = 0; i < ASKED; i++) movies[i] = (MOVIES + 8 - i) % MOVIES;
+    REQUIRE_OK(reel_similar_index_new(bulk, &dataset, model, by, &index, &err), err);
+    REQUIRE_OK(reel_similar_index_new(ctx, &dataset, model, by, &single, &err), err);
+    for (int repeat = 0; repeat < 2; repeat++) { /* what the first call made serves the second */
+        REQUIRE_OK(reel_similar_index_query_many(index, ASKED, movies, n, similar, similarities, &err), err);
+        for (int i = 0; i < ASKED; i++) {
+            reel_similar_movie items[MOVIES];
+            int n_items;
+            REQUIRE_OK(reel_similar_index_query(single, movies[i], n, items, &n_items, &err), err);
+            for (int at = 0; at < n; at++) {
+                CHECK_INT(similar[i * n + at], at < n_items ? items[at].movie : -1);
+                CHECK(at < n_items ? similarities[i * n + at] == items[at].similarity
+                                   : isnan(similarities[i * n + at]));
+            }
+        }
+    }
+    REQUIRE_OK(reel_similar_index_query_many(index, 0, NULL, n, NULL, NULL, &err), err);
+    movies[3] = MOVIES;
+    CHECK_INT(reel_similar_index_query_many(index, ASKED, movies, n, similar, similarities, &err),
+              REEL_INVALID_ARGUMENT);
+    CHECK_INT(reel_similar_index_query_many(index, 1, movies, 0, similar, similarities, &err), REEL_INVALID_ARGUMENT);
+    reel_similar_index_free(index), reel_similar_index_free(single);
+    free(similar), free(similarities);
+    reel_context_free(bulk);
+}
+
+static void many_equal_single(void) {
+    static const reel_similarity kinds[] = {REEL_SIMILAR_GENRE, REEL_SIMILAR_FACTORS, REEL_SIMILAR_GENOME,
+                                            REEL_SIMILAR_RATINGS};
+    int32_t row_of[MOVIES];
+    float *factors;
+    reel_model *model = made_model(&factors, row_of);
+    for (int f = 0; f < K; f++) { /* equal rows tie, and have similarity 1 */
+        factors[row_of[10] * K + f] = factors[row_of[1] * K + f];
+        factors[row_of[22] * K + f] = 2 * factors[row_of[1] * K + f];
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        for (int threads = 1; threads < 4; threads += 2) {
+            check_many(model, kinds[i], 1, threads);
+            check_many(model, kinds[i], 10, threads);
+            check_many(model, kinds[i], MOVIES + 3, threads);
+        }
+    reel_model_free(model);
+}
+
 int main(void) {
     set_up();
     RUN(by_genre);
     RUN(by_genome);
     RUN(by_factors);
     RUN(by_ratings);
+    RUN(many_equal_single);
     ratings_free(&dataset.ratings);
     reel_context_free(ctx);
     TEST_EXIT();
