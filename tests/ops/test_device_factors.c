@@ -1,10 +1,11 @@
 /* factor_solve and the Gibbs sampler's operators on the GPU against the CPU reference, from the same inputs. */
 #include "backend/gibbs_ops.h"
 #include "ops/factor_data.h"
+#include "reel_build.h"
 
-/* REEL_TEST_SMALL: fewer and smaller cases, for a device that is emulated. */
+/* Fewer and smaller cases: on an emulated device, or where REEL_TEST_SMALL is set. */
 static int small(void) {
-    return getenv("REEL_TEST_SMALL") != NULL;
+    return REEL_WITH_EMULATION || getenv("REEL_TEST_SMALL") != NULL;
 }
 
 /* The largest difference, relative to the largest element of the expected. Frees both. */
