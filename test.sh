@@ -128,6 +128,23 @@ run_pytest() {
     esac
 }
 
+# The kernels' code without a GPU: the rows that the release build skips, and the program with --device cuda.
+run_emulated() {
+    target=device_tests step "CUDA kernels on the emulator: build" build release --into build/emulated \
+        -DREEL_CUDA=EMULATED -DREEL_SERVE=OFF -DREEL_BENCH=OFF || return
+    run_ctest emulated build/emulated -L "device|emulator"
+    [ -x build/venv/bin/python ] || { skip "emulated tests/cli/test_device.py" "no Python environment"; return; }
+    begin "the program on the emulator (pytest)"
+    if REEL_BIN=$PWD/build/emulated/reel build/venv/bin/python -m pytest tests/cli/test_device.py -q -rs -n "$REEL_JOBS" \
+        ${filter:+-k "$filter"} -p no:cacheprovider --junitxml "$report/pytest-emulated.xml" >"$report/pytest-emulated.log" 2>&1; then
+        end ok
+    else
+        end FAILED
+        [ -f "$report/pytest-emulated.xml" ] || note "pytest emulated" failed "see build/test-report/pytest-emulated.log"
+        tail -n 40 "$report/pytest-emulated.log"
+    fi
+}
+
 # fuzz TARGET SECONDS: one target, with the corpus it has and the one it made before.
 fuzz() {
     local name log corpus
@@ -170,6 +187,7 @@ if ! build/release/reel doctor --json | grep -q '"devices_usable":"cpu cuda"'; t
 fi
 [ $quick = 0 ] || finish
 
+run_emulated
 step "lint" tests/lint.sh
 step "ASan + UBSan build" build asan && run_ctest asan build/asan
 if command -v clang >/dev/null; then

@@ -48,8 +48,9 @@ class Tally:
                 self.passed += 1
 
     def pytest(self, path):
+        which = path.stem.removeprefix("pytest-")
         for case in xml.etree.ElementTree.parse(path).iter("testcase"):
-            name = f"{case.get('classname')}::{case.get('name')}"
+            name = f"{'' if which == 'cli' else which + ' '}{case.get('classname')}::{case.get('name')}"
             skipped = case.find("skipped")
             if case.find("failure") is not None or case.find("error") is not None:
                 self.failed.append(name)

@@ -10,6 +10,7 @@
 #include "core/context.h"
 #include "core/mem.h"
 #include "kernels/common/normal.h"
+#include "reel_build.h"
 #include "tests/test.h"
 
 static struct backend *reference, *device;
@@ -112,7 +113,8 @@ static inline int device_end(const struct device_row *rows, size_t n) {
         }
         int before = test_failures;
         rows[i].run();
-        printf("%s %s\n", test_failures == before ? "ok  " : "FAIL", rows[i].name);
+        printf("%s %s%s\n", test_failures == before ? "ok  " : "FAIL", rows[i].name,
+               REEL_WITH_EMULATION && !name ? " (emulated)" : "");
         fflush(stdout);
     }
     if (opened) registry_close(device);
