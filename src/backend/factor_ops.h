@@ -11,7 +11,8 @@
  *
  * A is accumulated rating by rating in row order, in chunks of FACTOR_CHUNK ratings whose sums are added in
  * order; every add is one fused multiply-add on its own matrix element. So the bits do not depend on vector
- * width or thread count.
+ * width or thread count. CUDA adds by tensor cores in another fixed order: single precision, not the same bits
+ * (kernels/cuda/mma.h).
  *
  * The normal equations carry b as one more row of the Gram matrix: the Cholesky factor of [A b; b^T c] holds
  * L^-1 b in that row, so the forward substitution comes free (Golub and Van Loan, Matrix Computations, 4.2).
