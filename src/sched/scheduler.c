@@ -358,8 +358,8 @@ reel_status scheduler_new(const struct scheduler_options *options, struct schedu
     *out = NULL;
     const int n = plan_workers(options, NULL);
     if (n == 0)
-        return error_set(err, REEL_INVALID_ARGUMENT, "at most %d jobs at a time, on devices cpu, cuda:N or auto",
-                         WORKERS_MAX);
+        return error_set(err, REEL_INVALID_ARGUMENT,
+                         "at most %d jobs at a time, on devices cpu, cuda:N, cuda:all or auto", WORKERS_MAX);
     size_t bytes = sizeof(struct scheduler) + (size_t)n * sizeof(struct worker);
     struct scheduler *scheduler = calloc(1, bytes);
     if (!scheduler) return error_no_memory(err, bytes);

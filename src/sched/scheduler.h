@@ -29,7 +29,7 @@ struct scheduler_options {
     struct store *store;
     const char *dataset;    /* path; opened by each job */
     const char *models_dir; /* NAME.reel, clusters.reel, and job-ID/ for checkpoints */
-    const char *device;     /* "auto", "cpu", "cuda:N", or several: "cuda:0,cuda:1,cpu" */
+    const char *device;     /* "auto", "cpu", "cuda:N", "cuda:all", or several: "cuda:0,cuda:1,cpu" */
     int threads;            /* of one job; 0 = all */
     int max_running;        /* jobs at the same time on the CPU, default 1; one a GPU */
     int64_t memory_bytes; /* a job that is estimated to need more waits for others, or fails if it never fits; 0 = what
