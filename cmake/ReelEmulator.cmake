@@ -35,3 +35,15 @@ if(REEL_HOST_HAS_FMA)
 endif()
 target_link_libraries(reel_emulated PRIVATE reel_flags)
 set(REEL_EMULATED_OBJECTS $<TARGET_OBJECTS:reel_emulated>)
+
+# The emulator's own test, label "emulator".
+if(REEL_TESTS)
+  set(source ${emulator}/test_emulator.cu)
+  add_custom_command(OUTPUT ${translated}/test_emulator.cu.cc
+    COMMAND ${Python3_EXECUTABLE} ${emulator}/translate.py ${source} ${translated}/test_emulator.cu.cc
+    DEPENDS ${source} ${emulator}/translate.py VERBATIM)
+  add_executable(test_emulator ${translated}/test_emulator.cu.cc ${emulator_sources})
+  target_include_directories(test_emulator PRIVATE ${emulator}/include ${emulator} ${CMAKE_CURRENT_SOURCE_DIR})
+  target_compile_options(test_emulator PRIVATE $<TARGET_PROPERTY:reel_emulated,COMPILE_OPTIONS>)
+  target_link_libraries(test_emulator PRIVATE reel_flags)
+endif()
