@@ -100,32 +100,6 @@ for test in $tests; do
 done
 [ $works = 1 ] || skip "the rows on CUDA" "$why"
 
-sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
-if [ $works = 0 ]; then
-    skip "compute-sanitizer" "no GPU that works"
-elif [ -z "$sanitizer" ]; then
-    skip "compute-sanitizer" "not on PATH nor in /usr/local/cuda/bin"
-else
-    say "bad accesses and races"
-    for tool in memcheck racecheck; do
-        for test in $tests; do
-            REEL_TEST_SMALL=1 within 25 "$sanitizer" --tool $tool --error-exitcode 9 $build/tests/"$test" \
-                >"$work/$tool.log" 2>&1
-            case $? in
-            0) echo "  $tool $test: clean" ;;
-            124) skip "$tool of $test" "not done in 25 s" ;;
-            *)
-                if grep -qi "not supported\|unable to\|failed to initialize" "$work/$tool.log"; then
-                    skip "$tool of $test" "$(grep -i "not supported\|unable to\|failed to" "$work/$tool.log" | head -n 1)"
-                else
-                    fail "$tool of $test"
-                    grep "=========" "$work/$tool.log" | head -n 8
-                fi ;;
-            esac
-        done
-    done
-fi
-
 # ---- figures ----
 
 cpu=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1 | tr -s ' ,' '  ')
@@ -163,7 +137,38 @@ share() {
         "$(awk -v w="$2" -v r="$3" -v ms="$4" 'BEGIN { printf "%.1f", 100 * w / r / (ms / 1000) }')" "%"
 }
 
+# Bad accesses and races, in what time the figures leave.
+sanitize_test() { # TOOL TEST
+    REEL_TEST_SMALL=1 within 25 "$sanitizer" --tool "$1" --error-exitcode 9 $build/tests/"$2" >"$work/$1.log" 2>&1
+    case $? in
+    0) echo "  $1 $2: clean" ;;
+    124) skip "$1 of $2" "not done in 25 s, or out of time" ;;
+    *)
+        if grep -qi "not supported\|unable to\|failed to initialize" "$work/$1.log"; then
+            skip "$1 of $2" "$(grep -i "not supported\|unable to\|failed to" "$work/$1.log" | head -n 1)"
+        else
+            fail "$1 of $2"
+            grep "=========" "$work/$1.log" | head -n 8
+        fi ;;
+    esac
+}
+sanitize() {
+    local tool test
+    sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+    if [ $works = 0 ]; then
+        skip "compute-sanitizer" "no GPU that works"
+    elif [ -z "$sanitizer" ]; then
+        skip "compute-sanitizer" "not on PATH nor in /usr/local/cuda/bin"
+    else
+        say "bad accesses and races"
+        for tool in memcheck racecheck; do
+            for test in $tests; do sanitize_test $tool "$test"; done
+        done
+    fi
+}
+
 finish() {
+    sanitize
     rm -rf "$work"
     echo "== done in $(($(date +%s) - begin)) s: $failed failed, $left_out skipped; rows in $csv"
     [ "$failed" = 0 ]
