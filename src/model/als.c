@@ -128,8 +128,10 @@ static reel_status set_up(struct als *als, reel_error *err) {
     TRY_RETURN(MEM_NEW(&als->sum, als->d, err));
     TRY_RETURN(MEM_NEW(&als->scatter, (size_t)als->d * (size_t)als->d, err));
     TRY_RETURN(normal_prior_new(als->d, als->stride, &als->prior, err));
+    const size_t n_test = test ? (size_t)test->n : 0;
+    TRY_RETURN(factor_reserve(&als->job, "als", ratings, als->stride, 2, 2, n_test * 3 * sizeof(float), err));
     TRY_RETURN(sides_new(als, err));
-    if (!test || test->n == 0) return REEL_OK;
+    if (n_test == 0) return REEL_OK;
     TRY_RETURN(JOB_CONSTANT(&als->job, &als->test_users, test->users, test->n, err));
     TRY_RETURN(JOB_CONSTANT(&als->job, &als->test_movies, test->movies, test->n, err));
     TRY_RETURN(JOB_ZEROS(&als->job, &als->test_device, test->n, err));

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/mem.h"
 #include "kernels/common/normal.h"
+#include "model/factor_backend.h"
 
 /* Streams of one sample: sample * 16 + purpose (8.. are the time effects). */
 enum { STREAM_DRAWS, STREAM_USERS, STREAM_MOVIES, STREAM_IMPLICIT, STREAM_FLIPPED };
@@ -76,6 +77,18 @@ static double mean_stars(const struct ratings *ratings) {
     return 0.5 * (double)sum / (double)ratings->n_ratings;
 }
 
+/* Vectors: own, with a set also the sum of both and the set's, and the other side's features. By rating: residual;
+ * with time its effects both ways, the order by movie and its place in each kind of group. */
+static reel_status reserve(struct bmf_chain *chain, const struct ratings *ratings, reel_error *err) {
+    const struct bmf_options *options = &chain->options;
+    const int users = 1 + 2 * options->implicit_sets + options->flipped;
+    const int movies = 1 + 2 * options->flipped + options->implicit_sets;
+    const int words =
+        (options->time || options->implicit_sets || options->flipped) + (options->time ? 3 + BMF_TIME_KINDS : 0);
+    return factor_reserve(&chain->job, "bmf", ratings, chain->stride, users, movies,
+                          (size_t)ratings->n_ratings * (size_t)words * sizeof(float), err);
+}
+
 reel_status bmf_chain_new(struct backend *backend, const struct ratings *ratings, const struct bmf_options *options,
                           struct bmf_chain *out, reel_error *err) {
     reel_status status = REEL_OK;
@@ -84,6 +97,7 @@ reel_status bmf_chain_new(struct backend *backend, const struct ratings *ratings
     out->stride = factor_stride(options->k);
     out->mean = mean_stars(ratings);
     for (int v = 0; v < FACTOR_VALUES; v++) out->value[v] = 0.5f * (float)v - (float)out->mean;
+    TRY(reserve(out, ratings, err));
     TRY(MEM_RAW(&out->sum, out->d, err));
     TRY(MEM_RAW(&out->scatter, (size_t)out->d * (size_t)out->d, err));
     TRY(side_new(out, &out->users, ratings->n_users, ratings->user_offsets, ratings->user_movies, ratings->user_ratings,

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -110,6 +111,17 @@ def on_both(*args, out):
         assert done.returncode == 0, done.stderr
         answers.append((json.loads(done.stdout), path.read_bytes()))
     return answers
+
+
+@pytest.mark.skipif(not EMULATED, reason="only an emulated device (REEL_EMULATED_MEMORY) can be made too small")
+@pytest.mark.parametrize("algorithm", ["svd", "als", "bmf", "gbdt"])
+def test_too_little_memory_says_how_much_is_needed(dataset, tmp_path, algorithm):
+    out = tmp_path / "model.reel"
+    done = subprocess.run([REEL, "train", str(dataset), "-m", algorithm, "--device", "cuda", "--quiet", "-o", str(out)],
+                          capture_output=True, text=True, env={**os.environ, "REEL_EMULATED_MEMORY": "1"})
+    assert done.returncode == 1 and not out.exists()
+    (line,) = done.stderr.splitlines()
+    assert re.search(rf"{algorithm} needs \d+ MiB of the cuda device's memory, [01] MiB are free", line)
 
 
 # What takes an emulated device minutes is cut short there: its work goes through the same kernels.
