@@ -76,6 +76,21 @@ static inline void check_same(const char *what, void *expected, void *found, siz
     mem_free(found);
 }
 
+/* `check` on a CPU backend of its own with so many threads. */
+static inline void on_threads(int threads, void (*check)(struct backend *)) {
+    reel_context_options options;
+    reel_context *ctx;
+    struct backend *backend;
+    reel_error err;
+    reel_context_options_default(&options);
+    options.threads = threads;
+    options.device = "cpu";
+    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
+    REQUIRE_OK(context_backend(ctx, &backend, &err), err);
+    check(backend);
+    reel_context_free(ctx);
+}
+
 /* ---- the rows ---- */
 
 struct device_row {

@@ -124,4 +124,27 @@ static inline struct residuals_args place_residuals(struct job_memory *job, cons
     return args;
 }
 
+/* One sweep over features that start as the columns' vectors, from priors of k + 1 elements on the host. */
+static inline struct set_sweep_args place_sets(struct job_memory *job, const struct data *p, const float *mean,
+                                               const float *precision) {
+    return (struct set_sweep_args){.k = p->k,
+                                   .stride = p->stride,
+                                   .biases = p->biases,
+                                   .n_rows = p->n_rows,
+                                   .n_columns = p->n_columns,
+                                   .offsets = PUT(job, p->offsets, p->n_rows + 1),
+                                   .columns = PUT(job, p->columns, p->n),
+                                   .column_offsets = PUT(job, p->column_offsets, p->n_columns + 1),
+                                   .column_rows = PUT(job, p->column_rows, p->n),
+                                   .column_vectors = PUT(job, p->column_vectors, p->n_columns * p->stride),
+                                   .features = PUT(job, p->column_vectors, p->n_columns * p->stride),
+                                   .row_sums = PUT(job, p->row_offsets, p->n_rows * p->stride),
+                                   .residual = PUT(job, p->residual, p->n),
+                                   .alpha = 1.3f,
+                                   .prior_mean = mean,
+                                   .prior_precision = precision,
+                                   .seed = seed,
+                                   .stream = philox_stream(PHILOX_GIBBS, 4)};
+}
+
 #endif

@@ -230,24 +230,7 @@ static float *set_sweep(struct backend *backend, const struct data *p) {
     struct job_memory job = {.backend = backend};
     reel_error err;
     float mean[8] = {0.1f}, precision[8] = {2, 3, 4, 5, 6, 7, 8, 9};
-    struct set_sweep_args args = {.k = p->k,
-                                  .stride = p->stride,
-                                  .biases = p->biases,
-                                  .n_rows = p->n_rows,
-                                  .n_columns = p->n_columns,
-                                  .offsets = PUT(&job, p->offsets, p->n_rows + 1),
-                                  .columns = PUT(&job, p->columns, p->n),
-                                  .column_offsets = PUT(&job, p->column_offsets, p->n_columns + 1),
-                                  .column_rows = PUT(&job, p->column_rows, p->n),
-                                  .column_vectors = PUT(&job, p->column_vectors, p->n_columns * p->stride),
-                                  .features = PUT(&job, p->column_vectors, p->n_columns * p->stride),
-                                  .row_sums = PUT(&job, p->row_offsets, p->n_rows * p->stride),
-                                  .residual = PUT(&job, p->residual, p->n),
-                                  .alpha = 1.3f,
-                                  .prior_mean = mean,
-                                  .prior_precision = precision,
-                                  .seed = seed,
-                                  .stream = philox_stream(PHILOX_GIBBS, 4)};
+    struct set_sweep_args args = place_sets(&job, p, mean, precision);
     REQUIRE_OK(backend->ops->set_sweep(backend, &args, &err), err);
     if (backend == all) {
         const int32_t n_rows = p->n_rows * p->stride, n_columns = p->n_columns * p->stride;

@@ -267,24 +267,7 @@ static void set_sweep(struct backend *backend, const struct data *p, float **out
         mean[f] = 0.01f * (float)(f % 7);
         precision[f] = 2 + 0.1f * (float)(f % 5);
     }
-    struct set_sweep_args args = {.k = p->k,
-                                  .stride = p->stride,
-                                  .biases = p->biases,
-                                  .n_rows = p->n_rows,
-                                  .n_columns = p->n_columns,
-                                  .offsets = PUT(&job, p->offsets, p->n_rows + 1),
-                                  .columns = PUT(&job, p->columns, p->n),
-                                  .column_offsets = PUT(&job, p->column_offsets, p->n_columns + 1),
-                                  .column_rows = PUT(&job, p->column_rows, p->n),
-                                  .column_vectors = PUT(&job, p->column_vectors, p->n_columns * p->stride),
-                                  .features = PUT(&job, p->column_vectors, p->n_columns * p->stride),
-                                  .row_sums = PUT(&job, p->row_offsets, p->n_rows * p->stride),
-                                  .residual = PUT(&job, p->residual, p->n),
-                                  .alpha = 1.3f,
-                                  .prior_mean = mean,
-                                  .prior_precision = precision,
-                                  .seed = seed,
-                                  .stream = philox_stream(PHILOX_GIBBS, 4)};
+    struct set_sweep_args args = place_sets(&job, p, mean, precision);
     REQUIRE_OK(backend->ops->set_sweep(backend, &args, &err), err);
     out[0] = get(&job, args.features, p->n_columns * p->stride);
     out[1] = get(&job, args.row_sums, p->n_rows * p->stride);

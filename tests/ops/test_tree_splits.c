@@ -244,20 +244,6 @@ static void check_all_bits(struct backend *backend) {
 
 /* ---- the rows ---- */
 
-static void on_threads(int threads, void (*check)(struct backend *)) {
-    reel_context_options options;
-    reel_context *ctx;
-    struct backend *backend;
-    reel_error err;
-    reel_context_options_default(&options);
-    options.threads = threads;
-    options.device = "cpu";
-    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
-    REQUIRE_OK(context_backend(ctx, &backend, &err), err);
-    check(backend);
-    reel_context_free(ctx);
-}
-
 static void splits_of_one_thread(void) {
     on_threads(1, check_all_splits);
 }

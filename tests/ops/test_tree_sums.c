@@ -177,27 +177,13 @@ static void check_all(struct backend *backend) {
     }
 }
 
-static void check_threads(int threads) {
-    reel_context_options options;
-    reel_context *ctx;
-    struct backend *backend;
-    reel_error err;
-    reel_context_options_default(&options);
-    options.threads = threads;
-    options.device = "cpu";
-    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
-    REQUIRE_OK(context_backend(ctx, &backend, &err), err);
-    check_all(backend);
-    reel_context_free(ctx);
-}
-
 static void one_thread(void) {
-    check_threads(1);
+    on_threads(1, check_all);
 }
 
 static void several_threads(void) {
-    check_threads(2);
-    check_threads(5);
+    on_threads(2, check_all);
+    on_threads(5, check_all);
 }
 
 static void tree_sums_matches(void) {
