@@ -11,14 +11,15 @@ usage: bench/gpu.sh [FOLDER]
 
   FOLDER   static copies of the libraries, from bench/gpu-deps.sh (default: gpu-deps if it is there, else the system's)
 
-Honoured: REEL_GPU_MINUTES (9), REEL_GPU_RATINGS (20000263: the twin's), REEL_RESULTS (bench/results), CUDACXX, CC.
+Honoured: REEL_GPU_MINUTES (9), REEL_GPU_RATINGS (20000263: the twin's), REEL_GPU_BUILD (a folder with what this
+script built elsewhere, for the same chip: nothing is built), REEL_RESULTS (bench/results), CUDACXX, CC.
 TEXT
     exit 0 ;;
 esac
 
 begin=$(date +%s)
 minutes=${REEL_GPU_MINUTES:-9} ratings=${REEL_GPU_RATINGS:-20000263}
-deps=${1:-gpu-deps} build=build/gpu work=${TMPDIR:-/tmp}/reel-gpu.$$ cores=$(nproc)
+deps=${1:-gpu-deps} build=${REEL_GPU_BUILD:-build/gpu} work=${TMPDIR:-/tmp}/reel-gpu.$$ cores=$(nproc)
 results=${REEL_RESULTS:-bench/results} left_out=0 failed=0
 mkdir -p "$work" "$results" build
 trap 'rm -rf "$work"' EXIT
@@ -58,30 +59,38 @@ fi
 arguments=(-DCMAKE_BUILD_TYPE=Release -DREEL_SERVE=OFF "-DREEL_CUDA=$with_cuda" -DREEL_TESTS=ON -DREEL_BENCH=ON
     "-DREEL_CUDA_ARCHITECTURES=$architectures")
 [ -z "$nvcc" ] || export CUDACXX=$nvcc
-if [ -d "$deps" ]; then
-    deps=$(cd "$deps" && pwd)
-    [ ! -f "$deps/lib/libopenblas.a.gz" ] || gzip -dkf "$deps/lib/libopenblas.a.gz" || fail "unpacking OpenBLAS"
-    arguments+=("-DCMAKE_PREFIX_PATH=$deps")
-    export LIBRARY_PATH=$deps/lib${LIBRARY_PATH:+:$LIBRARY_PATH}
-else
-    echo "no folder $deps: with this machine's own libraries"
-fi
-command -v ninja >/dev/null && [ ! -f $build/CMakeCache.txt ] && arguments+=(-G Ninja)
-say "building for ${gpu:-no GPU} (sm_$architectures)"
-if ! cmake -S . -B $build "${arguments[@]}" >"$work/configure.log" 2>&1; then
-    tail -n 20 "$work/configure.log"
-    echo "gpu.sh: cmake could not configure"
-    exit 1
-fi
-# Not the shared library: static Fortran code does not fit into one.
 tests="test_device_factors test_device_all test_device_spectral test_sgd_epoch test_topk test_tree_sums test_tree_splits test_forest_score"
-# shellcheck disable=SC2086
-if ! within $((minutes * 35)) cmake --build $build -j "$cores" --target reel $tests >"$work/build.log" 2>&1; then
-    grep -E "error:|warning:|ld:" "$work/build.log" | cut -c1-300 | head -n 20
-    echo "gpu.sh: the build failed or took longer than the time there is"
-    exit 1
+build_all() {
+    if [ -d "$deps" ]; then
+        deps=$(cd "$deps" && pwd)
+        [ ! -f "$deps/lib/libopenblas.a.gz" ] || gzip -dkf "$deps/lib/libopenblas.a.gz" || fail "unpacking OpenBLAS"
+        arguments+=("-DCMAKE_PREFIX_PATH=$deps")
+        export LIBRARY_PATH=$deps/lib${LIBRARY_PATH:+:$LIBRARY_PATH}
+    else
+        echo "no folder $deps: with this machine's own libraries"
+    fi
+    command -v ninja >/dev/null && [ ! -f "$build/CMakeCache.txt" ] && arguments+=(-G Ninja)
+    say "building for ${gpu:-no GPU} (sm_$architectures)"
+    if ! cmake -S . -B "$build" "${arguments[@]}" >"$work/configure.log" 2>&1; then
+        tail -n 20 "$work/configure.log"
+        echo "gpu.sh: cmake could not configure"
+        exit 1
+    fi
+    # Not the shared library: static Fortran code does not fit into one.
+    # shellcheck disable=SC2086
+    if ! within $((minutes * 35)) cmake --build "$build" -j "$cores" --target reel $tests >"$work/build.log" 2>&1; then
+        grep -E "error:|warning:|ld:" "$work/build.log" | cut -c1-300 | head -n 20
+        echo "gpu.sh: the build failed or took longer than the time there is"
+        exit 1
+    fi
+}
+if [ -n "${REEL_GPU_BUILD:-}" ]; then
+    say "with the build in $build"
+else
+    build_all
 fi
-reel=$PWD/$build/reel
+case $build in /*) ;; *) build=$PWD/$build ;; esac
+reel=$build/reel
 "$reel" doctor | sed 's/^/  /'
 works=1
 "$reel" doctor --device cuda >/dev/null 2>"$work/why" || works=0
@@ -91,10 +100,14 @@ why=$(sed 's/^reel: //' "$work/why" | head -n 1)
 
 say "operators against the CPU"
 for test in $tests; do
-    if within 120 $build/tests/"$test" >"$work/$test.log" 2>&1; then
+    { within 120 "$build/tests/$test" >"$work/$test.log" 2>&1; echo $? >"$work/$test.rc"; } &
+done
+wait
+for test in $tests; do
+    if [ "$(cat "$work/$test.rc")" = 0 ]; then
         echo "  $test: $(grep -c '^ok' "$work/$test.log") passed, $(grep -c '^skip' "$work/$test.log") skipped"
     else
-        fail "$test"
+        fail "$test (exit status $(cat "$work/$test.rc"))"
         grep -v '^ok' "$work/$test.log" | tail -n 5
     fi
 done
@@ -139,7 +152,7 @@ share() {
 
 # Bad accesses and races, in what time the figures leave.
 sanitize_test() { # TOOL TEST
-    REEL_TEST_SMALL=1 within 25 "$sanitizer" --tool "$1" --error-exitcode 9 $build/tests/"$2" >"$work/$1.log" 2>&1
+    REEL_TEST_SMALL=1 within 25 "$sanitizer" --tool "$1" --error-exitcode 9 "$build/tests/$2" >"$work/$1.log" 2>&1
     case $? in
     0) echo "  $1 $2: clean" ;;
     124) skip "$1 of $2" "not done in 25 s, or out of time" ;;

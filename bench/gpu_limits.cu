@@ -83,7 +83,7 @@ static void tensor(int processors, void *room) {
 static void copies(char *room, size_t bytes) {
     const double ms =
         median_ms([&] { must(cudaMemcpyAsync(room + bytes, room, bytes, cudaMemcpyDeviceToDevice), "copying"); });
-    row("gpu copy", "device to device, read and written", 2e-6 * (double)bytes / ms, "GB/s");
+    row("gpu copy", "device to device; read and written", 2e-6 * (double)bytes / ms, "GB/s");
     const size_t part = bytes < ((size_t)256 << 20) ? bytes : (size_t)256 << 20;
     char *host = (char *)malloc(part);
     if (!host) return;
