@@ -9,7 +9,7 @@
 #include "model/cluster_profiles.h"
 #include "model/eigen_block.h"
 
-enum { MONOMIALS_MAX = 60000, NEIGHBOR_ROWS = 64, SAMPLE = 512 };
+enum { MONOMIALS_MAX = 60000, NEIGHBOR_ROWS = 64, ROWS = 1024, SAMPLE = 512 };
 
 static double dot_rows(const double *x, const double *y, int d) {
     double sum = 0;
@@ -277,16 +277,39 @@ cleanup:
 
 /* ---- all ---- */
 
-static reel_status normalise_rows(struct affinity *out, reel_error *err) {
+static int64_t row_tasks(int64_t n) {
+    return (n + ROWS - 1) / ROWS;
+}
+
+static int64_t row_task_end(int64_t n, int64_t task) {
+    return (task + 1) * ROWS < n ? (task + 1) * ROWS : n;
+}
+
+static void normalise_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct affinity *affinity = arg;
+    const int d = affinity->args.d;
+    for (int64_t i = task * ROWS; i < row_task_end(affinity->args.n, task); i++) {
+        const double *row = affinity->args.x + i * d;
+        double length = sqrt(dot_rows(row, row, d));
+        for (int f = 0; f < d; f++) affinity->normalised[i * d + f] = length > 0 ? row[f] / length : 0;
+    }
+}
+
+static reel_status normalise_rows(reel_context *ctx, struct affinity *out, reel_error *err) {
     struct affinity_args *args = &out->args;
     TRY_RETURN(MEM_RAW(&out->normalised, args->n * args->d, err));
-    for (int64_t i = 0; i < args->n; i++) {
-        const double *row = args->x + i * args->d;
-        double length = sqrt(dot_rows(row, row, args->d));
-        for (int f = 0; f < args->d; f++) out->normalised[i * args->d + f] = length > 0 ? row[f] / length : 0;
-    }
+    thread_pool_run(ctx->pool, row_tasks(args->n), normalise_task, out);
     args->x = out->normalised;
     return REEL_OK;
+}
+
+static void self_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct affinity *affinity = arg;
+    const struct affinity_args *args = &affinity->args;
+    for (int64_t i = task * ROWS; i < row_task_end(args->n, task); i++)
+        affinity->self[i] = kernel(args, args->x + i * args->d, args->x + i * args->d);
 }
 
 reel_status affinity_new(reel_context *ctx, const double *x, int64_t n, int d, const reel_cluster_options *options,
@@ -306,11 +329,10 @@ reel_status affinity_new(reel_context *ctx, const double *x, int64_t n, int d, c
         TRY(affinity_neighbors(ctx, x, n, d, options->neighbors, out, err));
         return REEL_OK;
     }
-    if (out->args.kind == AFFINITY_COSINE) TRY(normalise_rows(out, err));
+    if (out->args.kind == AFFINITY_COSINE) TRY(normalise_rows(ctx, out, err));
     if (options->nystroem) TRY(make_nystroem(ctx, options->nystroem, options->seed, out, approximation_error, err));
     TRY(MEM_RAW(&out->self, n, err));
-    for (int64_t i = 0; i < n; i++)
-        out->self[i] = kernel(&out->args, out->args.x + i * out->args.d, out->args.x + i * out->args.d);
+    thread_pool_run(ctx->pool, row_tasks(n), self_task, out);
     out->args.self = out->self;
     if (out->args.kind != AFFINITY_RBF) {
         int64_t n_monomials =

@@ -60,22 +60,84 @@ static reel_status columns_of(const struct reel_dataset *dataset, const reel_clu
     return REEL_OK;
 }
 
+/* ---- the matrix, ROWS of it a task ---- */
+
+enum { ROWS = 1024 };
+
+struct profile_job {
+    const struct reel_dataset *dataset;
+    const reel_cluster_options *options;
+    struct profile_matrix *matrix;
+    double *ranges; /* (tasks, 2, d) least and largest of each column among a task's rows */
+};
+
+static int32_t rows_end(const struct profile_matrix *m, int64_t task) {
+    return m->n - task * ROWS < ROWS ? m->n : (int32_t)(task + 1) * ROWS;
+}
+
+static void fill_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct profile_job *job = arg;
+    const struct profile_matrix *m = job->matrix;
+    double *low = job->ranges + task * 2 * m->d, *high = low + m->d;
+    for (int f = 0; f < m->d; f++) {
+        low[f] = INFINITY;
+        high[f] = -INFINITY;
+    }
+    for (int32_t i = (int32_t)task * ROWS; i < rows_end(m, task); i++) {
+        double *row = m->x + (int64_t)i * m->d;
+        profile_raw(job->dataset, job->options->profile, job->options->model, m->users[i], row);
+        for (int f = 0; f < m->d; f++) {
+            low[f] = row[f] < low[f] ? row[f] : low[f];
+            high[f] = row[f] > high[f] ? row[f] : high[f];
+        }
+    }
+}
+
 /* Column minima and ranges; a constant column has range 1, so that it becomes 0. */
-static void fit_columns(struct profile_matrix *m) {
+static void fit_columns(struct profile_matrix *m, const double *ranges, int64_t tasks) {
     for (int f = 0; f < m->d; f++) {
         double low = INFINITY, high = -INFINITY;
-        for (int32_t i = 0; i < m->n; i++) {
-            low = fmin(low, m->x[(int64_t)i * m->d + f]);
-            high = fmax(high, m->x[(int64_t)i * m->d + f]);
+        for (int64_t t = 0; t < tasks; t++) {
+            low = fmin(low, ranges[t * 2 * m->d + f]);
+            high = fmax(high, ranges[(t * 2 + 1) * m->d + f]);
         }
         m->column_low[f] = low;
         m->column_span[f] = high > low ? high - low : 1;
     }
 }
 
-reel_status profile_matrix_new(const struct reel_dataset *dataset, const reel_cluster_options *options,
-                               struct profile_matrix *out, reel_error *err) {
+static void scale_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct profile_job *job = arg;
+    const struct profile_matrix *m = job->matrix;
+    for (int32_t i = (int32_t)task * ROWS; i < rows_end(m, task); i++)
+        profile_scale(job->options->scaling, m->column_low, m->column_span, m->d, m->x + (int64_t)i * m->d);
+}
+
+static int all_alike(const struct profile_matrix *m) {
+    for (int32_t i = 1; i < m->n; i++)
+        if (memcmp(m->x + (int64_t)i * m->d, m->x, sizeof *m->x * (size_t)m->d) != 0) return 0;
+    return 1;
+}
+
+static reel_status fill_matrix(reel_context *ctx, struct profile_job *job, reel_error *err) {
+    struct profile_matrix *m = job->matrix;
+    const int64_t tasks = (m->n + ROWS - 1) / ROWS;
+    TRY_RETURN(MEM_RAW(&job->ranges, tasks * 2 * m->d, err));
+    thread_pool_run(ctx->pool, tasks, fill_task, job);
+    fit_columns(m, job->ranges, tasks);
+    mem_free(job->ranges);
+    thread_pool_run(ctx->pool, tasks, scale_task, job);
+    if (all_alike(m))
+        return error_set(err, REEL_BAD_INPUT, "all %d users have the same profile: there is nothing to cluster", m->n);
+    return REEL_OK;
+}
+
+reel_status profile_matrix_new(reel_context *ctx, const struct reel_dataset *dataset,
+                               const reel_cluster_options *options, struct profile_matrix *out, reel_error *err) {
     reel_status status = REEL_OK;
+    struct profile_job job = {.dataset = dataset, .options = options, .matrix = out};
     *out = (struct profile_matrix){0};
     TRY(columns_of(dataset, options, &out->d, err));
     TRY(user_profiles_filter(dataset, options->min_ratings, options->max_ratings, &out->users, &out->n, err));
@@ -89,18 +151,7 @@ reel_status profile_matrix_new(const struct reel_dataset *dataset, const reel_cl
     TRY(MEM_RAW(&out->x, (int64_t)out->n * out->d, err));
     TRY(MEM_RAW(&out->column_low, out->d, err));
     TRY(MEM_RAW(&out->column_span, out->d, err));
-    for (int32_t i = 0; i < out->n; i++)
-        profile_raw(dataset, options->profile, options->model, out->users[i], out->x + (int64_t)i * out->d);
-    fit_columns(out);
-    int alike = 1;
-    for (int32_t i = 0; i < out->n; i++) {
-        double *row = out->x + (int64_t)i * out->d;
-        profile_scale(options->scaling, out->column_low, out->column_span, out->d, row);
-        alike &= memcmp(row, out->x, sizeof *row * (size_t)out->d) == 0;
-    }
-    if (alike)
-        status =
-            error_set(err, REEL_BAD_INPUT, "all %d users have the same profile: there is nothing to cluster", out->n);
+    TRY(fill_matrix(ctx, &job, err));
 cleanup:
     if (status != REEL_OK) profile_matrix_free(out);
     return status;

@@ -17,8 +17,8 @@ struct profile_matrix {
     int32_t n_filtered;
 };
 /* Errors: INVALID_ARGUMENT (a model without user factors), BAD_INPUT (no users, all users alike). */
-reel_status profile_matrix_new(const struct reel_dataset *dataset, const reel_cluster_options *options,
-                               struct profile_matrix *out, reel_error *err);
+reel_status profile_matrix_new(reel_context *ctx, const struct reel_dataset *dataset,
+                               const reel_cluster_options *options, struct profile_matrix *out, reel_error *err);
 void profile_matrix_free(struct profile_matrix *matrix); /* takes a zeroed struct */
 /* Raw profile (d,) of one dataset user; zeros of a user the model does not know. */
 void profile_raw(const struct reel_dataset *dataset, reel_profile profile, const reel_model *model, int32_t user,

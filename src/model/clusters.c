@@ -320,7 +320,7 @@ reel_status reel_cluster(reel_context *ctx, const reel_dataset *dataset, const r
     if (!run.backend->ops->affinity_apply) TRY(context_fall_back(ctx, "clustering", &run.backend, err));
     run.job.backend = run.backend;
     double start = clock_seconds();
-    TRY(profile_matrix_new(dataset, options, &run.matrix, err));
+    TRY(profile_matrix_new(ctx, dataset, options, &run.matrix, err));
     run.report.profile_seconds = clock_seconds() - start;
     start = clock_seconds();
     TRY(affinity_new(ctx, run.matrix.x, run.matrix.n, run.matrix.d, options, &run.affinity,
