@@ -242,75 +242,81 @@ reel_status cpu_eigen_symmetric(struct backend *backend, const struct eigen_symm
 
 struct kmeans_job {
     const struct kmeans_assign_args *args;
-    double *sums;    /* (PIECES, k, d) */
-    int64_t *counts; /* (PIECES, k) */
-    double inertia[PIECES];
+    double *sums;    /* (sets, PIECES, k, d) */
+    int64_t *counts; /* (sets, PIECES, k) */
+    double *inertia; /* (sets, PIECES) */
 };
 
-/* Points begin..end-1; d is a constant in the copies below, so that the loops over it unroll. */
-static inline __attribute__((always_inline)) void assign_points(struct kmeans_job *job, int64_t piece, int64_t begin,
-                                                                int64_t end, const int d) {
+/* A piece of the points for one set of centers; d is a constant in the copies below, so that the loops over it
+ * unroll. */
+static inline __attribute__((always_inline)) void assign_points(struct kmeans_job *job, int64_t task, const int d) {
     const struct kmeans_assign_args *args = job->args;
     const int k = args->k;
-    double *sums = job->sums + piece * k * d, inertia = 0;
-    int64_t *counts = job->counts + piece * k;
-    for (int64_t i = begin; i < end; i++) {
+    const int64_t set = task / PIECES, piece = task % PIECES;
+    const double *centers = args->centers + set * k * d;
+    int32_t *labels = args->labels + set * args->n;
+    double *sums = job->sums + task * k * d, inertia = 0;
+    int64_t *counts = job->counts + task * k;
+    const int64_t end = part_begin(args->n, PIECES, piece + 1);
+    for (int64_t i = part_begin(args->n, PIECES, piece); i < end; i++) {
         const double *point = args->points + i * d;
         double best = INFINITY;
         int label = 0;
         for (int c = 0; c < k; c++) {
-            const double *center = args->centers + (ptrdiff_t)c * d;
+            const double *center = centers + (ptrdiff_t)c * d;
             double distance = 0;
             for (int f = 0; f < d; f++) distance += (point[f] - center[f]) * (point[f] - center[f]);
             label = distance < best ? c : label;
             best = distance < best ? distance : best;
         }
-        args->labels[i] = label;
+        labels[i] = label;
         counts[label]++;
         for (int f = 0; f < d; f++) sums[label * d + f] += point[f];
         inertia += best;
     }
-    job->inertia[piece] = inertia;
+    job->inertia[task] = inertia;
 }
 
-static void kmeans_task(void *arg, int64_t piece, int worker) {
+static void kmeans_task(void *arg, int64_t task, int worker) {
     (void)worker;
     struct kmeans_job *job = arg;
-    int64_t begin = part_begin(job->args->n, PIECES, piece), end = part_begin(job->args->n, PIECES, piece + 1);
     switch (job->args->d) {
     case 2:
-        assign_points(job, piece, begin, end, 2);
+        assign_points(job, task, 2);
         break;
     case 3:
-        assign_points(job, piece, begin, end, 3);
+        assign_points(job, task, 3);
         break;
     case 4:
-        assign_points(job, piece, begin, end, 4);
+        assign_points(job, task, 4);
         break;
     case 8:
-        assign_points(job, piece, begin, end, 8);
+        assign_points(job, task, 8);
         break;
     default:
-        assign_points(job, piece, begin, end, job->args->d);
+        assign_points(job, task, job->args->d);
     }
 }
 
 reel_status cpu_kmeans_assign(struct backend *backend, const struct kmeans_assign_args *args, reel_error *err) {
     reel_status status = REEL_OK;
     struct kmeans_job job = {.args = args};
-    const int size = args->k * args->d;
-    TRY(MEM_NEW(&job.sums, PIECES * size, err));
-    TRY(MEM_NEW(&job.counts, PIECES * args->k, err));
-    thread_pool_run(backend->pool, PIECES, kmeans_task, &job);
-    memset(args->sums, 0, sizeof *args->sums * (size_t)size);
-    memset(args->counts, 0, sizeof *args->counts * (size_t)args->k);
-    *args->inertia = 0;
-    for (int piece = 0; piece < PIECES; piece++) {
-        for (int i = 0; i < size; i++) args->sums[i] += job.sums[piece * size + i];
-        for (int c = 0; c < args->k; c++) args->counts[c] += job.counts[piece * args->k + c];
-        *args->inertia += job.inertia[piece];
+    const int k = args->k, size = k * args->d, tasks = args->sets * PIECES;
+    TRY(MEM_NEW(&job.sums, tasks * size, err));
+    TRY(MEM_NEW(&job.counts, tasks * k, err));
+    TRY(MEM_NEW(&job.inertia, tasks, err));
+    thread_pool_run(backend->pool, tasks, kmeans_task, &job);
+    memset(args->sums, 0, sizeof *args->sums * (size_t)(args->sets * size));
+    memset(args->counts, 0, sizeof *args->counts * (size_t)(args->sets * k));
+    memset(args->inertia, 0, sizeof *args->inertia * (size_t)args->sets);
+    for (int task = 0; task < tasks; task++) {
+        const int set = task / PIECES;
+        for (int i = 0; i < size; i++) args->sums[set * size + i] += job.sums[task * size + i];
+        for (int c = 0; c < k; c++) args->counts[set * k + c] += job.counts[task * k + c];
+        args->inertia[set] += job.inertia[task];
     }
 cleanup:
+    mem_free(job.inertia);
     mem_free(job.counts);
     mem_free(job.sums);
     return status;

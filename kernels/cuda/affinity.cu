@@ -1,26 +1,15 @@
 /* The spectral operators on CUDA: the CPU's sums in the CPU's order, so that results have equal bits. What the chip
  * does side by side are rows, features, columns and pieces, never parts of one chain. */
-#include <string.h>
-
-#include "backend/spectral_ops.h"
 #include "core/error.h"
 #include "kernels/common/spectral_math.h"
-#include "kernels/cuda/backend_cuda.h"
+#include "kernels/cuda/async_copy.h"
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/spectral_pieces.h"
 
 enum { B = SPECTRAL_BLOCK, PIECES = SPECTRAL_PIECES, THREADS = 128, DEGREE_MAX = 8 };
 
 static struct cuda_backend *self(struct backend *backend) {
     return (struct cuda_backend *)backend;
-}
-
-/* Blocks of `threads` for n elements, one a thread. */
-static unsigned blocks_for(int64_t n, int threads) {
-    return (unsigned)((n + threads - 1) / threads);
-}
-
-static size_t aligned(size_t bytes) {
-    return (bytes + 255) / 256 * 256;
 }
 
 /* out_i = (sum over the pieces of partial[piece][i], in order) * weights[i / B], or unweighted where that is NULL. */
@@ -29,12 +18,13 @@ static __global__ void __launch_bounds__(THREADS)
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= size) return;
     double sum = 0;
+#pragma unroll 16
     for (int piece = 0; piece < PIECES; piece++) sum += partial[piece * size + i];
     out[i] = weights ? sum * weights[i / B] : sum;
 }
 
-static reel_status add_pieces(struct cuda_backend *cuda, const double *partial, int64_t size, const double *weights,
-                              double *out, reel_error *err) {
+reel_status spectral_add_pieces(struct cuda_backend *cuda, const double *partial, int64_t size, const double *weights,
+                                double *out, reel_error *err) {
     add_pieces_kernel<<<blocks_for(size, THREADS), THREADS, 0, cuda->stream>>>(partial, size, weights, out);
     return cuda_launched(cuda, "add_pieces_kernel", err);
 }
@@ -45,7 +35,9 @@ struct map_params {
     int64_t n, n_monomials;
     int d;
     const double *x;       /* (n, d) */
-    const double *columns; /* (d, n): x by columns */
+    int64_t pitch;         /* rows of a column: n up to whole blocks of spread_kernel */
+    const double *columns; /* (d, pitch): x by columns */
+    const struct monomial *monomials;
     const int32_t
         *variables; /* (degree, n_monomials) factors of each monomial in order, behind -1 where it has fewer */
     const double *in, *self;
@@ -69,7 +61,7 @@ enum { EDGE = 32, TRANSPOSE_THREADS = 256 };
 
 /* columns = x^T, a block a square of EDGE x EDGE. */
 static __global__ void __launch_bounds__(TRANSPOSE_THREADS)
-    transpose_kernel(const double *x, int64_t n, int d, double *columns) {
+    transpose_kernel(const double *x, int64_t n, int d, int64_t pitch, double *columns) {
     __shared__ double square[EDGE][EDGE + 1];
     const int lane = (int)threadIdx.x % EDGE, first = (int)threadIdx.x / EDGE;
     const int64_t row = (int64_t)blockIdx.x * EDGE;
@@ -78,78 +70,114 @@ static __global__ void __launch_bounds__(TRANSPOSE_THREADS)
         if (row + r < n && column + lane < d) square[r][lane] = x[(row + r) * d + column + lane];
     __syncthreads();
     for (int r = first; r < EDGE; r += TRANSPOSE_THREADS / EDGE)
-        if (column + r < d && row + lane < n) columns[(column + r) * n + row + lane] = square[lane][r];
+        if (column + r < d && row + lane < n) columns[(column + r) * pitch + row + lane] = square[lane][r];
 }
 
-/* z of a row whose element v lies at x[v * step]. */
-template <int DEGREE>
-static __device__ __forceinline__ double product_of(const int32_t (&variables)[DEGREE], const double *x, int64_t step) {
+/* z of a row whose element v lies at x[v * step], of the first FACTORS factors. */
+template <int FACTORS>
+static __device__ __forceinline__ double product_of(const int32_t *variables, const double *x, int64_t step) {
     double z = 1;
 #pragma unroll
-    for (int p = 0; p < DEGREE; p++)
+    for (int p = 0; p < FACTORS; p++)
         if (variables[p] >= 0) z *= x[variables[p] * step];
     return z;
 }
 
-/* A thread a monomial, a block row of the grid a piece: partial = sum over its rows of z v. */
-template <int DEGREE>
-static __global__ void __launch_bounds__(THREADS) collect_kernel(const __grid_constant__ struct map_params p) {
-    const int64_t f = (int64_t)blockIdx.x * THREADS + threadIdx.x, piece = blockIdx.y;
-    if (f >= p.n_monomials) return;
-    const int64_t begin = spectral_tile_part_begin(p.n, SPECTRAL_TILE, PIECES, piece);
-    const int64_t end = spectral_tile_part_begin(p.n, SPECTRAL_TILE, PIECES, piece + 1);
-    int32_t variables[DEGREE];
+/* sums += z v of one row. */
+static __device__ __forceinline__ void add_products(double z, const double2 (&v)[B / 2], double (&sums)[B]) {
 #pragma unroll
-    for (int q = 0; q < DEGREE; q++) variables[q] = p.variables[q * p.n_monomials + f];
-    double sums[B] = {};
-#pragma unroll 4
-    for (int64_t row = begin; row < end; row++) {
-        const double z = product_of<DEGREE>(variables, p.x + row * p.d, 1);
-        const double2 *v = (const double2 *)(p.in + row * B);
-#pragma unroll
-        for (int c = 0; c < B / 2; c++) {
-            const double2 two = v[c];
-            sums[2 * c] += z * two.x;
-            sums[2 * c + 1] += z * two.y;
-        }
+    for (int c = 0; c < B / 2; c++) {
+        sums[2 * c] += z * v[c].x;
+        sums[2 * c + 1] += z * v[c].y;
     }
-    double *out = p.partial + (piece * p.n_monomials + f) * B;
-#pragma unroll
-    for (int c = 0; c < B; c++) out[c] = sums[c];
 }
 
-/* A thread a row: out = sum over the monomials of z sums, less the diagonal. */
+static __device__ __forceinline__ void load_vectors(const double *from, double2 (&v)[B / 2]) {
+#pragma unroll
+    for (int c = 0; c < B / 2; c++) v[c] = ((const double2 *)from)[c];
+}
+
+/* A row's v costs a warp sixteen cycles of the path from the L1 cache, as much as four of its z. So a thread takes
+ * MONOMIALS of them (more would leave registers for the loads of few rows only), and ROWS rows on the way back. */
+enum { MONOMIALS = 2, COLLECT_THREADS = 64, ROWS = 3, SPREAD_THREADS = 32 };
+
+/* A thread MONOMIALS monomials, a block row of the grid a piece: partial = sum over its rows of z v. */
 template <int DEGREE>
-static __global__ void __launch_bounds__(THREADS) spread_kernel(const __grid_constant__ struct map_params p) {
-    const int64_t row = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (row >= p.n) return;
-    double totals[B] = {};
-#pragma unroll 2
-    for (int64_t f = 0; f < p.n_monomials; f++) {
-        int32_t variables[DEGREE];
+static __global__ void __launch_bounds__(COLLECT_THREADS) collect_kernel(const __grid_constant__ struct map_params p) {
+    const int64_t first = (int64_t)blockIdx.x * COLLECT_THREADS * MONOMIALS + threadIdx.x, piece = blockIdx.y;
+    const int64_t begin = spectral_tile_part_begin(p.n, SPECTRAL_TILE, PIECES, piece);
+    const int64_t end = spectral_tile_part_begin(p.n, SPECTRAL_TILE, PIECES, piece + 1);
+    int32_t variables[MONOMIALS][DEGREE];
+    double sums[MONOMIALS][B] = {};
 #pragma unroll
-        for (int q = 0; q < DEGREE; q++) variables[q] = p.variables[q * p.n_monomials + f];
-        const double z = product_of<DEGREE>(variables, p.columns + row, p.n);
-        const double2 *sums = (const double2 *)(p.sums + f * B);
+    for (int m = 0; m < MONOMIALS; m++)
 #pragma unroll
-        for (int c = 0; c < B / 2; c++) {
-            const double2 two = sums[c];
-            totals[2 * c] += z * two.x;
-            totals[2 * c + 1] += z * two.y;
+        for (int q = 0; q < DEGREE; q++) {
+            const int64_t f = first + m * COLLECT_THREADS;
+            variables[m][q] = f < p.n_monomials ? p.variables[q * p.n_monomials + f] : -1;
         }
+#pragma unroll 4
+    for (int64_t row = begin; row < end; row++) {
+        double2 v[B / 2];
+        load_vectors(p.in + row * B, v);
+#pragma unroll
+        for (int m = 0; m < MONOMIALS; m++)
+            add_products(product_of<DEGREE>(variables[m], p.x + row * p.d, 1), v, sums[m]);
     }
 #pragma unroll
-    for (int c = 0; c < B; c++) p.out[row * B + c] = totals[c] - p.self[row] * p.in[row * B + c];
+    for (int m = 0; m < MONOMIALS; m++) {
+        const int64_t f = first + m * COLLECT_THREADS;
+        if (f >= p.n_monomials) break;
+#pragma unroll
+        for (int c = 0; c < B; c++) p.partial[(piece * p.n_monomials + f) * B + c] = sums[m][c];
+    }
+}
+
+/* A thread ROWS rows: out = sum over the monomials of z sums, less the diagonal. Neighbouring monomials share all
+ * factors but the last, so the product of these is kept. Rows past n read the padding of the columns, for nothing. */
+template <int DEGREE>
+static __global__ void __launch_bounds__(SPREAD_THREADS) spread_kernel(const __grid_constant__ struct map_params p) {
+    const int64_t first = (int64_t)blockIdx.x * SPREAD_THREADS * ROWS + threadIdx.x;
+    const double *x = p.columns + first;
+    double2 sums[B / 2];
+    double totals[ROWS][B] = {}, head[ROWS];
+    int32_t parent = -1;
+    load_vectors(p.sums, sums);
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) add_products(1, sums, totals[r]);
+#pragma unroll 2
+    for (int64_t f = 1; f < p.n_monomials; f++) {
+        const struct monomial monomial = p.monomials[f];
+        load_vectors(p.sums + f * B, sums);
+        if (monomial.parent != parent) {
+            int32_t variables[DEGREE];
+            parent = monomial.parent;
+#pragma unroll
+            for (int q = 0; q < DEGREE - 1; q++) variables[q] = p.variables[q * p.n_monomials + f];
+#pragma unroll
+            for (int r = 0; r < ROWS; r++) head[r] = product_of<DEGREE - 1>(variables, x + r * SPREAD_THREADS, p.pitch);
+        }
+        const double *last = x + monomial.variable * p.pitch;
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) add_products(head[r] * last[r * SPREAD_THREADS], sums, totals[r]);
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+        const int64_t row = first + r * SPREAD_THREADS;
+        if (row >= p.n) break;
+#pragma unroll
+        for (int c = 0; c < B; c++) p.out[row * B + c] = totals[r][c] - p.self[row] * p.in[row * B + c];
+    }
 }
 
 template <int DEGREE>
 static reel_status map_and_back(struct cuda_backend *cuda, const struct map_params *p, const double *weights,
                                 reel_error *err) {
-    const dim3 grid(blocks_for(p->n_monomials, THREADS), PIECES);
-    collect_kernel<DEGREE><<<grid, THREADS, 0, cuda->stream>>>(*p);
+    const dim3 grid(blocks_for(p->n_monomials, COLLECT_THREADS * MONOMIALS), PIECES);
+    collect_kernel<DEGREE><<<grid, COLLECT_THREADS, 0, cuda->stream>>>(*p);
     TRY_RETURN(cuda_launched(cuda, "collect_kernel", err));
-    TRY_RETURN(add_pieces(cuda, p->partial, p->n_monomials * B, weights, p->sums, err));
-    spread_kernel<DEGREE><<<blocks_for(p->n, THREADS), THREADS, 0, cuda->stream>>>(*p);
+    TRY_RETURN(spectral_add_pieces(cuda, p->partial, p->n_monomials * B, weights, p->sums, err));
+    spread_kernel<DEGREE><<<(unsigned)(p->pitch / (SPREAD_THREADS * ROWS)), SPREAD_THREADS, 0, cuda->stream>>>(*p);
     return cuda_launched(cuda, "spread_kernel", err);
 }
 
@@ -164,7 +192,8 @@ static reel_status apply_features(struct cuda_backend *cuda, const struct affini
                          degree);
     const size_t monomials = (size_t)args->n_monomials;
     const size_t variables = aligned(monomials * (size_t)degree * sizeof(int32_t));
-    const size_t columns = aligned((size_t)args->n * (size_t)args->d * sizeof(double));
+    const int64_t pitch = (int64_t)blocks_for(args->n, SPREAD_THREADS * ROWS) * SPREAD_THREADS * ROWS;
+    const size_t columns = aligned((size_t)pitch * (size_t)args->d * sizeof(double));
     const size_t sums = aligned(monomials * B * sizeof(double));
     char *at;
     TRY_RETURN(cuda_scratch(cuda, 0, variables + columns + sums * (1 + PIECES), (void **)&at, err));
@@ -172,7 +201,9 @@ static reel_status apply_features(struct cuda_backend *cuda, const struct affini
                                  .n_monomials = args->n_monomials,
                                  .d = args->d,
                                  .x = args->x,
+                                 .pitch = pitch,
                                  .columns = (const double *)(at + variables),
+                                 .monomials = args->monomials,
                                  .variables = (const int32_t *)at,
                                  .in = args->in,
                                  .self = args->self,
@@ -183,7 +214,7 @@ static reel_status apply_features(struct cuda_backend *cuda, const struct affini
         args->monomials, args->n_monomials, degree, (int32_t *)at);
     TRY_RETURN(cuda_launched(cuda, "variables_kernel", err));
     const dim3 squares(blocks_for(args->n, EDGE), blocks_for(args->d, EDGE));
-    transpose_kernel<<<squares, TRANSPOSE_THREADS, 0, cuda->stream>>>(args->x, args->n, args->d,
+    transpose_kernel<<<squares, TRANSPOSE_THREADS, 0, cuda->stream>>>(args->x, args->n, args->d, pitch,
                                                                       (double *)(at + variables));
     TRY_RETURN(cuda_launched(cuda, "transpose_kernel", err));
     return by_degree[degree - 1](cuda, &p, args->monomial_weights, err);
@@ -305,19 +336,54 @@ reel_status cuda_affinity_apply(struct backend *backend, const struct affinity_a
 
 /* ---- block products ---- */
 
-enum { DOT_THREADS = 512 };
+/* A block has DOT_COLUMNS columns of a and a piece of the rows, DOT_ROWS of them at a time and DOT_STAGES - 1 times as
+ * many on their way; a thread a column and two of the vectors. */
+enum { DOT_COLUMNS = 24, DOT_THREADS = DOT_COLUMNS * (B / 2), DOT_ROWS = 32, DOT_STAGES = 4 };
 
-/* A thread an element of a^T b, a block row of the grid a piece of the rows. */
+struct dot_stage {
+    double2 b[DOT_ROWS][B / 2];
+    double a[DOT_ROWS][DOT_COLUMNS];
+};
+
+/* Queues the rows from `row` on, zeros from `end` on and past the columns: these add +0, which changes no sum. */
+static __device__ __forceinline__ void stage_dot(const struct block_dot_args &p, int64_t row, int64_t end, int first,
+                                                 struct dot_stage &stage) {
+    const int lane = (int)threadIdx.x % DOT_COLUMNS, step = DOT_THREADS / DOT_COLUMNS;
+    for (int r = (int)threadIdx.x / DOT_COLUMNS; r < DOT_ROWS; r += step) {
+        const int take = row + r < end;
+        async_copy<2>((float *)&stage.a[r][lane], (const float *)(p.a + (row + r) * p.a_ld + first + lane),
+                      take && first + lane < p.a_columns);
+    }
+    for (int e = (int)threadIdx.x; e < DOT_ROWS * B / 2; e += DOT_THREADS)
+        async_copy<4>((float *)&stage.b[0][e], (const float *)(p.b + row * B + 2 * e), row + e / (B / 2) < end);
+    async_copy_commit();
+}
+
+/* Grid: columns x pieces. */
 static __global__ void __launch_bounds__(DOT_THREADS)
     dot_kernel(const __grid_constant__ struct block_dot_args p, double *partial) {
-    const int at = (int)(blockIdx.x * DOT_THREADS + threadIdx.x), piece = (int)blockIdx.y;
-    if (at >= p.a_columns * B) return;
-    const double *a = p.a + at / B, *b = p.b + at % B;
-    const int64_t end = spectral_part_begin(p.n, PIECES, piece + 1);
-    double sum = 0;
-#pragma unroll 8
-    for (int64_t row = spectral_part_begin(p.n, PIECES, piece); row < end; row++) sum += a[row * p.a_ld] * b[row * B];
-    partial[(int64_t)piece * p.a_columns * B + at] = sum;
+    __shared__ struct dot_stage stages[DOT_STAGES];
+    const int first = (int)blockIdx.x * DOT_COLUMNS, column = (int)threadIdx.x / (B / 2),
+              c = (int)threadIdx.x % (B / 2);
+    const int64_t begin = spectral_part_begin(p.n, PIECES, blockIdx.y);
+    const int64_t end = spectral_part_begin(p.n, PIECES, (int64_t)blockIdx.y + 1);
+    double2 sum = {0, 0};
+    for (int s = 0; s < DOT_STAGES - 1; s++) stage_dot(p, begin + s * DOT_ROWS, end, first, stages[s]);
+    int at = 0;
+    for (int64_t row = begin; row < end; row += DOT_ROWS, at = (at + 1) % DOT_STAGES) {
+        async_copy_wait_but<DOT_STAGES - 2>();
+        __syncthreads();
+        stage_dot(p, row + (DOT_STAGES - 1) * DOT_ROWS, end, first, stages[(at + DOT_STAGES - 1) % DOT_STAGES]);
+#pragma unroll 16
+        for (int r = 0; r < DOT_ROWS; r++) {
+            const double a = stages[at].a[r][column];
+            const double2 b = stages[at].b[r][c];
+            sum.x += a * b.x;
+            sum.y += a * b.y;
+        }
+    }
+    if (first + column < p.a_columns)
+        *(double2 *)(partial + ((int64_t)blockIdx.y * p.a_columns + first + column) * B + 2 * c) = sum;
 }
 
 reel_status cuda_block_dot(struct backend *backend, const struct block_dot_args *args, reel_error *err) {
@@ -327,11 +393,10 @@ reel_status cuda_block_dot(struct backend *backend, const struct block_dot_args 
     TRY_RETURN(cuda_backend_use(cuda, err));
     if (size == 0) return REEL_OK;
     TRY_RETURN(cuda_scratch(cuda, 0, (size_t)size * (PIECES + 1) * sizeof(double), (void **)&partial, err));
-    const dim3 grid(blocks_for(size, DOT_THREADS), PIECES);
-    const int64_t warps = (size + 31) / 32, most = (int)DOT_THREADS / 32;
-    dot_kernel<<<grid, (unsigned)((warps < most ? warps : most) * 32), 0, cuda->stream>>>(*args, partial);
+    const dim3 grid(blocks_for(args->a_columns, DOT_COLUMNS), PIECES);
+    dot_kernel<<<grid, DOT_THREADS, 0, cuda->stream>>>(*args, partial);
     TRY_RETURN(cuda_launched(cuda, "dot_kernel", err));
-    TRY_RETURN(add_pieces(cuda, partial, size, NULL, partial + size * PIECES, err));
+    TRY_RETURN(spectral_add_pieces(cuda, partial, size, NULL, partial + size * PIECES, err));
     return backend->ops->download(backend, args->out, partial + size * PIECES, (size_t)size * sizeof(double), err);
 }
 
@@ -373,119 +438,4 @@ reel_status cuda_block_scale(struct backend *backend, const struct block_scale_a
     if (args->n == 0) return REEL_OK;
     scale_kernel<<<blocks_for(args->n * B, THREADS), THREADS, 0, cuda->stream>>>(*args);
     return cuda_launched(cuda, "scale_kernel", err);
-}
-
-/* ---- k-means ---- */
-
-/* A piece's results side by side: sums (k, d), counts (k,), inertia. Counts are whole numbers below 2^53. */
-static __host__ __device__ int64_t kmeans_size(int d, int k) {
-    return (int64_t)k * d + k + 1;
-}
-
-struct kmeans_params {
-    int64_t n;
-    int d, k;
-    const double *points, *centers;
-    int32_t *labels;
-    double *distances; /* (n,) squared, to the nearest center */
-    double *partial;   /* (PIECES, kmeans_size) */
-};
-
-/* A thread a point. */
-static __global__ void __launch_bounds__(THREADS) nearest_kernel(const __grid_constant__ struct kmeans_params p) {
-    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (i >= p.n) return;
-    const double *point = p.points + i * p.d;
-    double best = INFINITY;
-    int label = 0;
-    for (int c = 0; c < p.k; c++) {
-        const double *center = p.centers + c * p.d;
-        double distance = 0;
-        for (int f = 0; f < p.d; f++) {
-            const double difference = point[f] - center[f];
-            distance += difference * difference;
-        }
-        if (distance < best) {
-            label = c;
-            best = distance;
-        }
-    }
-    p.labels[i] = label;
-    p.distances[i] = best;
-}
-
-enum { AHEAD = 8 };
-
-/* A block a piece. Thread f < d adds up coordinate f of every cluster, thread d the counts, thread d + 1 the inertia:
- * each element has one owner, which takes the points in order, AHEAD of them fetched at a time. */
-static __global__ void __launch_bounds__(THREADS) piece_sums_kernel(const __grid_constant__ struct kmeans_params p) {
-    extern __shared__ double sums[];
-    const int64_t size = kmeans_size(p.d, p.k);
-    const int64_t end = spectral_part_begin(p.n, PIECES, blockIdx.x + 1);
-    const int mine = (int)threadIdx.x;
-    for (int64_t e = mine; e < size; e += blockDim.x) sums[e] = 0;
-    __syncthreads();
-    const int base = mine < p.d ? mine : p.k * p.d + (mine == p.d ? 0 : p.k);
-    const int step = mine < p.d ? p.d : mine == p.d;
-    for (int64_t i = spectral_part_begin(p.n, PIECES, blockIdx.x); i < end && mine < p.d + 2; i += AHEAD) {
-        const int n = end - i < AHEAD ? (int)(end - i) : AHEAD;
-        int32_t labels[AHEAD];
-        double values[AHEAD];
-#pragma unroll
-        for (int q = 0; q < AHEAD; q++) {
-            if (q >= n) continue;
-            labels[q] = p.labels[i + q];
-            values[q] = mine < p.d ? p.points[(i + q) * p.d + mine] : mine == p.d ? 1 : p.distances[i + q];
-        }
-#pragma unroll
-        for (int q = 0; q < AHEAD; q++)
-            if (q < n) sums[base + labels[q] * step] += values[q];
-    }
-    __syncthreads();
-    for (int64_t e = mine; e < size; e += blockDim.x) p.partial[blockIdx.x * size + e] = sums[e];
-}
-
-static reel_status queue_kmeans(struct cuda_backend *cuda, const struct kmeans_params *p, reel_error *err) {
-    const int64_t size = kmeans_size(p->d, p->k);
-    const size_t shared = (size_t)size * sizeof(double);
-    if (p->n > 0) nearest_kernel<<<blocks_for(p->n, THREADS), THREADS, 0, cuda->stream>>>(*p);
-    TRY_RETURN(cuda_launched(cuda, "nearest_kernel", err));
-    TRY_RETURN(cuda_status(
-        cuda, cudaFuncSetAttribute(piece_sums_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)shared),
-        "shared memory of kmeans_assign", err));
-    piece_sums_kernel<<<PIECES, THREADS, shared, cuda->stream>>>(*p);
-    TRY_RETURN(cuda_launched(cuda, "piece_sums_kernel", err));
-    return add_pieces(cuda, p->partial, size, NULL, p->partial + size * PIECES, err);
-}
-
-reel_status cuda_kmeans_assign(struct backend *backend, const struct kmeans_assign_args *args, reel_error *err) {
-    enum { WIDEST = 64 };
-    struct cuda_backend *cuda = self(backend);
-    double host[WIDEST * WIDEST + WIDEST + 1];
-    const int values = args->k * args->d;
-    if (args->d < 1 || args->d > WIDEST || args->k < 1 || args->k > WIDEST)
-        return error_set(err, REEL_UNSUPPORTED,
-                         "the CUDA backend takes 1..%d clusters in 1..%d dimensions (found %d in %d)", WIDEST, WIDEST,
-                         args->k, args->d);
-    const size_t size = (size_t)kmeans_size(args->d, args->k);
-    const size_t centers = aligned((size_t)values * sizeof(double));
-    const size_t distances = aligned((size_t)args->n * sizeof(double));
-    char *at;
-    TRY_RETURN(cuda_backend_use(cuda, err));
-    TRY_RETURN(cuda_scratch(cuda, 0, centers + distances + size * (PIECES + 1) * sizeof(double), (void **)&at, err));
-    const struct kmeans_params p = {.n = args->n,
-                                    .d = args->d,
-                                    .k = args->k,
-                                    .points = args->points,
-                                    .centers = (const double *)at,
-                                    .labels = args->labels,
-                                    .distances = (double *)(at + centers),
-                                    .partial = (double *)(at + centers + distances)};
-    TRY_RETURN(backend->ops->upload(backend, at, args->centers, (size_t)values * sizeof(double), err));
-    TRY_RETURN(queue_kmeans(cuda, &p, err));
-    TRY_RETURN(backend->ops->download(backend, host, p.partial + size * PIECES, size * sizeof(double), err));
-    memcpy(args->sums, host, (size_t)values * sizeof(double));
-    for (int c = 0; c < args->k; c++) args->counts[c] = (int64_t)host[values + c];
-    *args->inertia = host[values + args->k];
-    return REEL_OK;
 }

@@ -15,20 +15,37 @@ template <int FLOATS> static __device__ inline void async_copy(float *shared, co
 static __device__ inline void async_copy_wait(void) {
 }
 
+static __device__ inline void async_copy_commit(void) {
+}
+
+template <int GROUPS> static __device__ inline void async_copy_wait_but(void) {
+}
+
 #else
 
-/* FLOATS (1 or 4) floats, both sides aligned to as many; zeros where `take` is 0, and then nothing is read. */
+/* FLOATS (1, 2 or 4) floats, both sides aligned to as many; zeros where `take` is 0, and then nothing is read. */
 template <int FLOATS> static __device__ __forceinline__ void async_copy(float *shared, const float *global, int take) {
     const uint32_t to = (uint32_t)__cvta_generic_to_shared(shared);
     const int bytes = take ? 4 * FLOATS : 0;
     if (FLOATS == 4)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes) : "memory");
     else
-        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(global), "r"(bytes) : "memory");
+        asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(to), "l"(global), "r"(bytes), "n"(4 * FLOATS)
+                     : "memory");
 }
 
 static __device__ __forceinline__ void async_copy_wait(void) {
     asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
+/* Makes the thread's copies since the last call a group. */
+static __device__ __forceinline__ void async_copy_commit(void) {
+    asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+/* Waits for all groups but the last GROUPS. */
+template <int GROUPS> static __device__ __forceinline__ void async_copy_wait_but(void) {
+    asm volatile("cp.async.wait_group %0;" ::"n"(GROUPS) : "memory");
 }
 
 #endif

@@ -88,16 +88,17 @@ struct eigen_symmetric_args {
 };
 
 /* `kmeans_assign`: the nearest of k centers of each point (ties: the lower index), and for the next centers the sum
- * and count of each one's points; inertia = sum of squared distances. Sums in a fixed order. Waits. */
+ * and count of each one's points; inertia = sum of squared distances. For several sets of centers at once, each as if
+ * it were alone. Sums in a fixed order. Waits. */
 struct kmeans_assign_args {
     int64_t n;
-    int d, k;
+    int d, k, sets;
     const double *points;  /* (n, d) (dev) */
-    const double *centers; /* (k, d) host */
-    int32_t *labels;       /* (n,) (dev) */
-    double *sums;          /* (k, d) host */
-    int64_t *counts;       /* (k,) host */
-    double *inertia;       /* host */
+    const double *centers; /* (sets, k, d) host */
+    int32_t *labels;       /* (sets, n) (dev) */
+    double *sums;          /* (sets, k, d) host */
+    int64_t *counts;       /* (sets, k) host */
+    double *inertia;       /* (sets,) host */
 };
 
 #endif

@@ -1,6 +1,7 @@
 #include "model/kmeans.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,47 +31,86 @@ static int64_t draw_point(const double *nearest, int64_t n, double total, double
     return last;
 }
 
-/* Sum of squared distances to the nearest center if points[pick] became one. */
-static double potential_with(const double *points, int64_t n, int d, const double *nearest, int64_t pick) {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += fmin(nearest[i], squared_distance(points + i * d, points + pick * d, d));
-    return sum;
+/* ---- seeding, a task a start ---- */
+
+enum { TRIALS_MAX = 8 };
+
+struct seed_job {
+    const double *points; /* (n, d) */
+    int64_t n;
+    int d, k;
+    uint64_t seed;
+    double *nearest; /* (STARTS, n) squared distances to the nearest center */
+    double *centers; /* (STARTS, k, d) */
+    int found[STARTS];
+};
+
+/* Takes center `c` into `nearest` and returns the sum of these. */
+static double add_center(const struct seed_job *job, const double *center, int c, double *nearest) {
+    double total = 0;
+    for (int64_t i = 0; i < job->n; i++) {
+        double distance = squared_distance(job->points + i * job->d, center, job->d);
+        if (c == 0 || distance < nearest[i]) nearest[i] = distance;
+        total += nearest[i];
+    }
+    return total;
+}
+
+/* The pick that leaves the smallest sum of squared distances if it becomes a center (ties: the first). */
+static int64_t best_pick(const struct seed_job *job, const double *nearest, const int64_t *picks, int trials) {
+    double sums[TRIALS_MAX] = {0};
+    const double *chosen[TRIALS_MAX];
+    for (int t = 0; t < trials; t++) chosen[t] = job->points + picks[t] * job->d;
+    for (int64_t i = 0; i < job->n; i++)
+        for (int t = 0; t < trials; t++) {
+            double distance = squared_distance(job->points + i * job->d, chosen[t], job->d);
+            sums[t] += distance < nearest[i] ? distance : nearest[i];
+        }
+    int best = 0;
+    for (int t = 1; t < trials; t++)
+        if (sums[t] < sums[best]) best = t;
+    return picks[best];
 }
 
 /* Each next center is the best of a few points drawn with probability proportional to their squared distance to the
- * nearest center (the greedy variant of Arthur and Vassilvitskii's section 7). `nearest` (n,) is scratch. */
-static reel_status seed_centers(const double *points, int64_t n, int d, int k, uint64_t seed, int start,
-                                double *nearest, double *centers, reel_error *err) {
-    const int trials = 2 + (int)log(k);
+ * nearest center (the greedy variant of Arthur and Vassilvitskii's section 7). */
+static void seed_task(void *arg, int64_t start, int worker) {
+    (void)worker;
+    struct seed_job *job = arg;
+    const int trials = 2 + (int)log(job->k);
+    const uint64_t stream = philox_stream(PHILOX_KMEANS, (uint32_t)start);
+    double *nearest = job->nearest + start * job->n, *centers = job->centers + start * job->k * job->d, total = 0;
     uint64_t index = 0;
-    for (int c = 0; c < k; c++) {
-        double total = 0, best = INFINITY;
-        int64_t pick = 0;
-        for (int64_t i = 0; c > 0 && i < n; i++) total += nearest[i];
-        if (c > 0 && !(total > 0))
-            return error_set(err, REEL_BAD_INPUT, "there are only %d different users, but %d clusters were asked for",
-                             c, k);
+    int64_t picks[TRIALS_MAX] = {0};
+    job->found[start] = 0;
+    for (int c = 0; c < job->k; c++) {
+        if (c > 0 && !(total > 0)) return;
         for (int trial = 0; trial < (c == 0 ? 1 : trials); trial++) {
-            double uniform =
-                philox_uniform(philox_block(seed, philox_stream(PHILOX_KMEANS, (uint32_t)start), index++).v[0]);
-            if (c == 0) {
-                pick = (int64_t)(uniform * (double)n);
-                break;
-            }
-            int64_t candidate = draw_point(nearest, n, total, uniform);
-            double potential = potential_with(points, n, d, nearest, candidate);
-            if (potential >= best) continue;
-            best = potential;
-            pick = candidate;
+            double uniform = philox_uniform(philox_block(job->seed, stream, index++).v[0]);
+            picks[trial] = c == 0 ? (int64_t)(uniform * (double)job->n) : draw_point(nearest, job->n, total, uniform);
         }
-        memcpy(centers + c * d, points + pick * d, sizeof(double) * (size_t)d);
-        for (int64_t i = 0; i < n; i++) {
-            double distance = squared_distance(points + i * d, centers + c * d, d);
-            if (c == 0 || distance < nearest[i]) nearest[i] = distance;
-        }
+        const int64_t pick = c == 0 ? picks[0] : best_pick(job, nearest, picks, trials);
+        memcpy(centers + c * job->d, job->points + pick * job->d, sizeof(double) * (size_t)job->d);
+        total = add_center(job, centers + c * job->d, c, nearest);
+        job->found[start]++;
     }
+}
+
+/* centers (STARTS, k, d) */
+static reel_status seed_starts(reel_context *ctx, const double *points, int64_t n, int d, int k, uint64_t seed,
+                               double *centers, reel_error *err) {
+    struct seed_job job = {.points = points, .n = n, .d = d, .k = k, .seed = seed, .centers = centers};
+    TRY_RETURN(MEM_RAW(&job.nearest, STARTS * n, err));
+    thread_pool_run(ctx->pool, STARTS, seed_task, &job);
+    mem_free(job.nearest);
+    for (int start = 0; start < STARTS; start++)
+        if (job.found[start] < k)
+            return error_set(err, REEL_BAD_INPUT, "there are only %d different users, but %d clusters were asked for",
+                             job.found[start], k);
     return REEL_OK;
 }
+
+/* ---- iterations, all starts side by side ---- */
 
 /* An empty cluster takes the point farthest from its center. */
 static void refill_empty(const double *points, int64_t n, int d, int k, const int32_t *labels, const double *centers,
@@ -101,11 +141,14 @@ struct kmeans_run {
     int64_t n;
     int d, k;
     const double *points, *device_points; /* (n, d) */
-    int32_t *labels, *device_labels;      /* (n,) the host's are filled on demand */
+    int32_t *labels;                      /* (n,) filled on demand */
+    int32_t *device_labels;               /* (STARTS, n) of the sets of the last call */
+    double *sets, *next;                  /* (STARTS, k, d) centers to the operator and sums from it */
+    int64_t *counts;                      /* (STARTS, k) */
 };
 
-static reel_status get_labels(struct kmeans_run *run, reel_error *err) {
-    return run->backend->ops->download(run->backend, run->labels, run->device_labels,
+static reel_status get_labels(struct kmeans_run *run, int set, reel_error *err) {
+    return run->backend->ops->download(run->backend, run->labels, run->device_labels + set * run->n,
                                        sizeof *run->labels * (size_t)run->n, err);
 }
 
@@ -115,39 +158,69 @@ static int any_empty(const int64_t *counts, int k) {
     return 0;
 }
 
-/* Lloyd's iterations from `centers` until they move by no more than `tolerance` (squared). */
-static reel_status lloyd(struct kmeans_run *run, double tolerance, double *centers, double *inertia, reel_error *err) {
-    const int k = run->k, d = run->d;
-    double next[64 * 64];
-    int64_t counts[64];
+/* The operator on the centers of `active` starts; their labels, sums, counts and inertia lie one after the other. */
+static reel_status assign_sets(struct kmeans_run *run, const double *centers, const int *active, int n_active,
+                               double *inertia, reel_error *err) {
+    const size_t size = (size_t)run->k * (size_t)run->d;
     struct kmeans_assign_args args = {.n = run->n,
-                                      .d = d,
-                                      .k = k,
+                                      .d = run->d,
+                                      .k = run->k,
+                                      .sets = n_active,
                                       .points = run->device_points,
-                                      .centers = centers,
+                                      .centers = run->sets,
                                       .labels = run->device_labels,
-                                      .sums = next,
-                                      .counts = counts,
+                                      .sums = run->next,
+                                      .counts = run->counts,
                                       .inertia = inertia};
-    for (int iteration = 0; iteration < ITERATIONS_MAX; iteration++) {
-        TRY_RETURN(context_check(run->ctx, err));
-        TRY_RETURN(run->backend->ops->kmeans_assign(run->backend, &args, err));
-        for (int c = 0; c < k; c++)
-            for (int f = 0; f < d && counts[c] > 0; f++) next[c * d + f] /= (double)counts[c];
-        if (any_empty(counts, k)) {
-            TRY_RETURN(get_labels(run, err));
-            refill_empty(run->points, run->n, d, k, run->labels, centers, next, counts);
-        }
-        double moved = 0;
-        for (int i = 0; i < k * d; i++) moved += (next[i] - centers[i]) * (next[i] - centers[i]);
-        memcpy(centers, next, sizeof(double) * (size_t)(k * d));
-        if (moved <= tolerance) break;
-    }
+    for (int s = 0; s < n_active; s++)
+        memcpy(run->sets + (size_t)s * size, centers + (size_t)active[s] * size, sizeof(double) * size);
     return run->backend->ops->kmeans_assign(run->backend, &args, err);
 }
 
+/* centers (k, d) become the means of what was assigned to them in set `set`; *moved = how far, squared. */
+static reel_status move_centers(struct kmeans_run *run, int set, double *centers, double *moved, reel_error *err) {
+    const int k = run->k, d = run->d;
+    double *next = run->next + (ptrdiff_t)set * k * d;
+    const int64_t *counts = run->counts + (ptrdiff_t)set * k;
+    for (int c = 0; c < k; c++)
+        for (int f = 0; f < d && counts[c] > 0; f++) next[c * d + f] /= (double)counts[c];
+    if (any_empty(counts, k)) {
+        TRY_RETURN(get_labels(run, set, err));
+        refill_empty(run->points, run->n, d, k, run->labels, centers, next, counts);
+    }
+    *moved = 0;
+    for (int i = 0; i < k * d; i++) *moved += (next[i] - centers[i]) * (next[i] - centers[i]);
+    memcpy(centers, next, sizeof(double) * (size_t)(k * d));
+    return REEL_OK;
+}
+
+/* Lloyd's iterations from centers (starts, k, d), each start until it moves by no more than `tolerance` (squared);
+ * then its inertia. */
+static reel_status lloyd(struct kmeans_run *run, int starts, double tolerance, double *centers, double *inertia,
+                         reel_error *err) {
+    int active[STARTS], settled[STARTS] = {0}, n_active = starts;
+    double found[STARTS];
+    for (int start = 0; start < starts; start++) active[start] = start;
+    for (int iteration = 1; n_active > 0; iteration++) {
+        TRY_RETURN(context_check(run->ctx, err));
+        TRY_RETURN(assign_sets(run, centers, active, n_active, found, err));
+        int kept = 0;
+        for (int s = 0; s < n_active; s++) {
+            const int start = active[s];
+            double moved;
+            inertia[start] = found[s];
+            if (settled[start]) continue;
+            TRY_RETURN(move_centers(run, s, centers + (ptrdiff_t)start * run->k * run->d, &moved, err));
+            settled[start] = moved <= tolerance || iteration == ITERATIONS_MAX;
+            active[kept++] = start;
+        }
+        n_active = kept;
+    }
+    return REEL_OK;
+}
+
 /* Squared movement of 1e-6 of the columns' mean variance: starts are compared when they have all but settled. */
-static double settled(const double *points, int64_t n, int d) {
+static double movement_bound(const double *points, int64_t n, int d) {
     double total = 0;
     for (int f = 0; f < d; f++) {
         double sum = 0, squares = 0;
@@ -193,7 +266,8 @@ static void renumber(int64_t n, int d, int k, int32_t *labels, double *centers) 
 reel_status kmeans(reel_context *ctx, struct backend *backend, const double *points, int64_t n, int d, int k,
                    uint64_t seed, int32_t *labels, double *centers, reel_error *err) {
     reel_status status = REEL_OK;
-    double *nearest = NULL, trial[64 * 64], best = INFINITY, inertia = 0, tolerance = settled(points, n, d);
+    const size_t size = (size_t)k * (size_t)d;
+    double *trials = NULL, inertia[STARTS];
     struct kmeans_run run = {.ctx = ctx,
                              .backend = backend,
                              .job = {.backend = backend},
@@ -202,23 +276,28 @@ reel_status kmeans(reel_context *ctx, struct backend *backend, const double *poi
                              .k = k,
                              .points = points,
                              .labels = labels};
-    TRY(MEM_RAW(&nearest, n, err));
+    TRY(MEM_RAW(&trials, STARTS * size, err));
+    TRY(MEM_RAW(&run.sets, STARTS * size, err));
+    TRY(MEM_RAW(&run.next, STARTS * size, err));
+    TRY(MEM_RAW(&run.counts, STARTS * k, err));
     TRY(JOB_CONSTANT(&run.job, &run.device_points, points, (size_t)n * (size_t)d, err));
-    TRY(JOB_ZEROS(&run.job, &run.device_labels, n, err));
-    for (int start = 0; start < STARTS; start++) {
-        TRY(seed_centers(points, n, d, k, seed, start, nearest, trial, err));
-        TRY(lloyd(&run, tolerance, trial, &inertia, err));
-        if (inertia >= best) continue;
-        best = inertia;
-        memcpy(centers, trial, sizeof(double) * (size_t)(k * d));
-    }
+    TRY(JOB_ZEROS(&run.job, &run.device_labels, STARTS * n, err));
+    TRY(seed_starts(ctx, points, n, d, k, seed, trials, err));
+    TRY(lloyd(&run, STARTS, movement_bound(points, n, d), trials, inertia, err));
+    int best = 0;
+    for (int start = 1; start < STARTS; start++)
+        if (inertia[start] < inertia[best]) best = start;
+    memcpy(centers, trials + (size_t)best * size, sizeof(double) * size);
     /* the winner runs to the end */
-    TRY(lloyd(&run, 0, centers, &inertia, err));
-    TRY(get_labels(&run, err));
+    TRY(lloyd(&run, 1, 0, centers, inertia, err));
+    TRY(get_labels(&run, 0, err));
     renumber(n, d, k, labels, centers);
 cleanup:
     job_memory_free(&run.job);
-    mem_free(nearest);
+    mem_free(run.counts);
+    mem_free(run.next);
+    mem_free(run.sets);
+    mem_free(trials);
     return status;
 }
 

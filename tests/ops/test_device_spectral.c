@@ -179,45 +179,59 @@ static void block_operators_match(void) {
 
 /* ---- kmeans_assign ---- */
 
+enum { SETS = 3 };
+
 struct assignment {
     int32_t *labels;
-    double sums[64 * 64 + 1]; /* (k, d), then the inertia */
-    int64_t counts[64];
+    double sums[SETS * 64 * 64], inertia[SETS];
+    int64_t counts[SETS * 64];
 };
 
 static void assign(struct backend *backend, const double *points, const double *centers, int64_t n, int d, int k,
-                   struct assignment *out) {
+                   int sets, struct assignment *out) {
     struct job_memory job = {.backend = backend};
     reel_error err;
     memset(out, 0, sizeof *out);
     struct kmeans_assign_args args = {.n = n,
                                       .d = d,
                                       .k = k,
+                                      .sets = sets,
                                       .points = PUT(&job, points, n * d),
                                       .centers = centers,
                                       .sums = out->sums,
                                       .counts = out->counts,
-                                      .inertia = &out->sums[64 * 64]};
-    REQUIRE_OK(JOB_ZEROS(&job, &args.labels, n, &err), err);
+                                      .inertia = out->inertia};
+    REQUIRE_OK(JOB_ZEROS(&job, &args.labels, sets * n, &err), err);
     REQUIRE_OK(backend->ops->kmeans_assign(backend, &args, &err), err);
-    out->labels = get_bytes(&job, args.labels, (size_t)n * sizeof *out->labels);
+    out->labels = get_bytes(&job, args.labels, (size_t)(sets * n) * sizeof *out->labels);
     job_memory_free(&job);
 }
 
-static void kmeans_assign_matches(void) {
+/* Several sets of centers at once on the device, one after the other on the reference. */
+static void compare_sets(const double *points, const double *centers, int64_t n, int d, int k, int sets) {
     static struct assignment expected, found;
+    assign(device, points, centers, n, d, k, sets, &found);
+    for (int s = 0; s < sets; s++) {
+        assign(reference, points, centers + s * k * d, n, d, k, 1, &expected);
+        CHECK_INT(memcmp(expected.labels, found.labels + s * n, (size_t)n * sizeof(int32_t)), 0);
+        CHECK_INT(memcmp(expected.sums, found.sums + s * k * d, (size_t)(k * d) * sizeof(double)), 0);
+        CHECK_INT(memcmp(expected.counts, found.counts + s * k, (size_t)k * sizeof(int64_t)), 0);
+        CHECK_INT(memcmp(expected.inertia, &found.inertia[s], sizeof(double)), 0);
+        mem_free(expected.labels);
+    }
+    mem_free(found.labels);
+}
+
+static void kmeans_assign_matches(void) {
     const int shapes[][3] = {{0, 2, 2},    {1, 1, 1},     {63, 4, 4},    {64, 3, 7},    {65, 8, 5},
                              {999, 4, 64}, {500, 64, 64}, {20000, 4, 4}, {3000, 13, 2}, {2000, 63, 3}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         const int64_t n = shapes[i][0];
         const int d = shapes[i][1], k = shapes[i][2];
-        double *points = normals(n * d, 11), *centers = normals((int64_t)k * d, 12);
+        double *points = normals(n * d, 11), *centers = normals((int64_t)SETS * k * d, 12);
         for (int f = 0; f < d && k > 2; f++) centers[2 * d + f] = centers[f]; /* a tie goes to the lower index */
-        assign(reference, points, centers, n, d, k, &expected);
-        assign(device, points, centers, n, d, k, &found);
-        check_same("labels", expected.labels, found.labels, (size_t)n * sizeof(int32_t));
-        CHECK_INT(memcmp(expected.sums, found.sums, sizeof expected.sums), 0);
-        CHECK_INT(memcmp(expected.counts, found.counts, sizeof expected.counts), 0);
+        compare_sets(points, centers, n, d, k, 1);
+        compare_sets(points, centers, n, d, k, SETS);
         mem_free(points);
         mem_free(centers);
     }
