@@ -9,7 +9,6 @@
 #include "data/display_text.h"
 #include "data/html_page.h"
 #include "data/svg_plot.h"
-#include "data/user_profiles.h"
 #include "model/clusters.h"
 
 enum { TOP_MOVIES = 5, TOP_GENRES = 5, CLUSTERS_MAX = 64, GENRES_MAX = 64 };
@@ -31,21 +30,25 @@ struct facts {
 
 /* ---- facts ---- */
 
-static void add_user(const struct reel_dataset *dataset, int32_t user, struct cluster_facts *facts, double *average,
-                     int64_t *counts, int64_t *half_stars) {
+static void add_user(const struct reel_dataset *dataset, int32_t user, struct cluster_facts *facts, int64_t *counts,
+                     int64_t *half_stars) {
     const struct ratings *r = &dataset->ratings;
-    double genres[GENRES_MAX];
-    user_profile_genre_sums(dataset, user, genres);
-    for (int g = 0; g < dataset->n_genres; g++) {
-        facts->genre_share[g] += genres[g];
-        average[g] += genres[g];
-    }
-    for (int64_t i = r->user_offsets[user]; i < r->user_offsets[user + 1]; i++) {
-        counts[r->user_movies[i]]++;
-        *half_stars += r->user_ratings[i];
-    }
+    const int64_t begin = r->user_offsets[user], end = r->user_offsets[user + 1];
+    int64_t sum = 0;
+    for (int64_t i = begin; i < end; i++) counts[r->user_movies[i]]++;
+    for (int64_t i = begin; i < end; i++) sum += r->user_ratings[i];
+    *half_stars += sum;
     facts->n_users++;
-    facts->n_ratings += r->user_offsets[user + 1] - r->user_offsets[user];
+    facts->n_ratings += end - begin;
+}
+
+/* Genre marks of counts (n_movies,) ratings. They are whole numbers, so no order changes their sums. */
+static void add_genres(const struct reel_dataset *dataset, const int64_t *counts, double *marks, double *average) {
+    for (int32_t m = 0; m < dataset->n_movies; m++)
+        for (uint64_t bits = dataset->movie_genres[m]; bits; bits &= bits - 1) {
+            marks[__builtin_ctzll(bits)] += (double)counts[m];
+            average[__builtin_ctzll(bits)] += (double)counts[m];
+        }
 }
 
 static void find_top(const int64_t *counts, int32_t n_movies, struct cluster_facts *facts) {
@@ -84,8 +87,9 @@ static int facts_new(const reel_clusters *clusters, const struct reel_dataset *d
         memset(counts, 0, sizeof *counts * (size_t)dataset->n_movies);
         for (int32_t i = 0; i < clusters->n; i++) {
             int32_t user = clusters->labels[i] == c ? reel_dataset_user_index(dataset, clusters->user_ids[i]) : -1;
-            if (user >= 0) add_user(dataset, user, facts, out->average_share, counts, &half_stars);
+            if (user >= 0) add_user(dataset, user, facts, counts, &half_stars);
         }
+        add_genres(dataset, counts, facts->genre_share, out->average_share);
         facts->mean_rating = facts->n_ratings ? 0.5 * (double)half_stars / (double)facts->n_ratings : 0;
         normalise(facts->genre_share, dataset->n_genres);
         find_top(counts, dataset->n_movies, facts);
