@@ -117,16 +117,6 @@ cleanup:
     return status;
 }
 
-/* scikit-learn's: the entry of largest size of each eigenvector is positive. */
-static void fix_signs(struct eigen_result *eigen, int64_t n) {
-    for (int j = 0; j < eigen->n; j++) {
-        double largest = 0;
-        for (int64_t i = 0; i < n; i++)
-            if (fabs(eigen->vectors[i * eigen->n + j]) > fabs(largest)) largest = eigen->vectors[i * eigen->n + j];
-        for (int64_t i = 0; largest < 0 && i < n; i++) eigen->vectors[i * eigen->n + j] *= -1;
-    }
-}
-
 static int largest_gap(const struct eigen_result *eigen, int most) {
     int best = 2;
     double gap = -1;
@@ -199,7 +189,7 @@ static reel_status find_eigenvectors(struct run *run, reel_error *err) {
                                         .seed = o->seed};
         TRY_RETURN(eigen_solve(run->ctx, run->backend, &problem, &run->eigen, err));
     }
-    fix_signs(&run->eigen, run->matrix.n);
+    eigen_fix_signs(run->ctx, &run->eigen, run->matrix.n);
     run->k = o->k ? o->k : largest_gap(&run->eigen, o->auto_k_max);
     return REEL_OK;
 }

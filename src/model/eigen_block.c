@@ -103,7 +103,15 @@ static reel_status put_block(struct solver *s, double *block, reel_error *err) {
     return s->backend->ops->upload(s->backend, block, s->host, block_bytes(s), err);
 }
 
-enum { RANDOM_ROWS = 1024 };
+enum { ROWS = 1024 };
+
+static int64_t tasks_of(int64_t n) {
+    return (n + ROWS - 1) / ROWS;
+}
+
+static int64_t task_end(int64_t n, int64_t task) {
+    return (task + 1) * ROWS < n ? (task + 1) * ROWS : n;
+}
 
 struct random_job {
     const struct eigen_problem *problem;
@@ -116,8 +124,7 @@ struct random_job {
 static void random_task(void *arg, int64_t task, int worker) {
     (void)worker;
     const struct random_job *job = arg;
-    int64_t end = (task + 1) * RANDOM_ROWS < job->n ? (task + 1) * RANDOM_ROWS : job->n;
-    for (int64_t row = task * RANDOM_ROWS; row < end; row++)
+    for (int64_t row = task * ROWS; row < task_end(job->n, task); row++)
         for (int c = job->from; c < B; c++) {
             float z[4];
             philox_normals(job->problem->seed, philox_stream(PHILOX_LANCZOS, job->stream),
@@ -130,7 +137,7 @@ static void random_task(void *arg, int64_t task, int worker) {
 static reel_status randomise(struct solver *s, double *block, int from, reel_error *err) {
     if (from > 0) TRY_RETURN(get_block(s, block, err));
     struct random_job job = {s->problem, s->host, s->n, from, (uint32_t)s->randoms++};
-    thread_pool_run(s->ctx->pool, (s->n + RANDOM_ROWS - 1) / RANDOM_ROWS, random_task, &job);
+    thread_pool_run(s->ctx->pool, tasks_of(s->n), random_task, &job);
     return put_block(s, block, err);
 }
 
@@ -249,24 +256,59 @@ static int round_up(int value) {
     return (value + B - 1) / B * B;
 }
 
+struct copy_job {
+    const double *from;
+    double *to;
+    int64_t n, from_ld, to_ld;
+    int columns, width;
+};
+
+static void copy_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct copy_job *job = arg;
+    for (int64_t row = task * ROWS; row < task_end(job->n, task); row++) {
+        double *to = job->to + row * job->to_ld;
+        memcpy(to, job->from + row * job->from_ld, sizeof(double) * (size_t)job->columns);
+        for (int c = job->columns; c < job->width; c++) to[c] = 0;
+    }
+}
+
+/* to (n, width; to_ld) = from (n, columns; from_ld) and zeros behind it, on the host. */
+static void copy_columns(struct solver *s, const double *from, int64_t from_ld, int columns, double *to, int64_t to_ld,
+                         int width) {
+    struct copy_job job = {from, to, s->n, from_ld, to_ld, columns, width};
+    thread_pool_run(s->ctx->pool, tasks_of(s->n), copy_task, &job);
+}
+
+struct residual_job {
+    const struct solver *s; /* its host block = N times the vectors from `from` on */
+    struct eigen_result *out;
+    int from;
+};
+
+static void residual_task(void *arg, int64_t c, int worker) {
+    (void)worker;
+    const struct residual_job *job = arg;
+    struct eigen_result *out = job->out;
+    const int64_t column = job->from + c;
+    double sum = 0;
+    for (int64_t row = 0; row < job->s->n; row++) {
+        double part = job->s->host[row * B + c] - out->values[column] * out->vectors[row * out->n + column];
+        sum += part * part;
+    }
+    out->residuals[column] = sqrt(sum);
+}
+
 /* |N v - lambda v| by applying the affinity once more: what is reported is measured, not estimated. */
 static reel_status true_residuals(struct solver *s, struct eigen_result *out, reel_error *err) {
     for (int from = 0; from < out->n; from += B) {
         int columns = out->n - from < B ? out->n - from : B;
-        memset(s->host, 0, block_bytes(s));
-        for (int64_t row = 0; row < s->n; row++)
-            memcpy(s->host + row * B, out->vectors + row * out->n + from, sizeof(double) * (size_t)columns);
+        copy_columns(s, out->vectors + from, out->n, columns, s->host, B, B);
         TRY_RETURN(put_block(s, s->block, err));
         TRY_RETURN(apply(s, err));
         TRY_RETURN(get_block(s, s->product, err));
-        for (int c = 0; c < columns; c++) {
-            double sum = 0;
-            for (int64_t row = 0; row < s->n; row++) {
-                double part = s->host[row * B + c] - out->values[from + c] * out->vectors[row * out->n + from + c];
-                sum += part * part;
-            }
-            out->residuals[from + c] = sqrt(sum);
-        }
+        struct residual_job job = {s, out, from};
+        thread_pool_run(s->ctx->pool, columns, residual_task, &job);
     }
     out->products = s->products;
     return REEL_OK;
@@ -285,8 +327,7 @@ static reel_status finish(struct solver *s, const double *values, const double *
         int columns = wanted - from < B ? wanted - from : B;
         TRY_RETURN(scale_rows(s, NULL, s->other + from, s->ld, s->packed, B, err));
         TRY_RETURN(get_block(s, s->packed, err));
-        for (int64_t row = 0; row < s->n; row++)
-            memcpy(out->vectors + row * wanted + from, s->host + row * B, sizeof(double) * (size_t)columns);
+        copy_columns(s, s->host, B, columns, out->vectors + from, wanted, columns);
     }
     return true_residuals(s, out, err);
 }
@@ -349,6 +390,37 @@ cleanup:
     mem_free(s.host);
     job_memory_free(&s.job);
     return status;
+}
+
+struct sign_job {
+    struct eigen_result *eigen;
+    int64_t n;
+    double signs[BASIS_MAX];
+};
+
+static void find_sign_task(void *arg, int64_t j, int worker) {
+    (void)worker;
+    struct sign_job *job = arg;
+    double largest = 0;
+    for (int64_t row = 0; row < job->n; row++) {
+        double value = job->eigen->vectors[row * job->eigen->n + j];
+        if (fabs(value) > fabs(largest)) largest = value;
+    }
+    job->signs[j] = largest < 0 ? -1 : 1;
+}
+
+static void set_sign_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct sign_job *job = arg;
+    const int columns = job->eigen->n;
+    for (int64_t row = task * ROWS; row < task_end(job->n, task); row++)
+        for (int j = 0; j < columns; j++) job->eigen->vectors[row * columns + j] *= job->signs[j];
+}
+
+void eigen_fix_signs(reel_context *ctx, struct eigen_result *eigen, int64_t n) {
+    struct sign_job job = {.eigen = eigen, .n = n};
+    thread_pool_run(ctx->pool, eigen->n, find_sign_task, &job);
+    thread_pool_run(ctx->pool, tasks_of(n), set_sign_task, &job);
 }
 
 void eigen_result_free(struct eigen_result *result) {

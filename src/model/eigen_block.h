@@ -31,6 +31,8 @@ reel_status eigen_degrees(struct backend *backend, const struct affinity_args *a
 /* NUMERIC when max_products do not suffice. `wanted` must not exceed n. */
 reel_status eigen_solve(reel_context *ctx, struct backend *backend, const struct eigen_problem *problem,
                         struct eigen_result *out, reel_error *err);
+/* scikit-learn's convention: of each of the vectors (n, ...) the entry of largest size becomes positive. */
+void eigen_fix_signs(reel_context *ctx, struct eigen_result *eigen, int64_t n);
 void eigen_result_free(struct eigen_result *result);
 
 /* All eigenpairs of a symmetric matrix a (n, n): values (n,) descending, vectors (n, n) with column j for value j.

@@ -14,7 +14,7 @@
 
 enum { STARTS = 10, ITERATIONS_MAX = 300 };
 
-static double squared_distance(const double *a, const double *b, int d) {
+static inline double squared_distance(const double *a, const double *b, int d) {
     double sum = 0;
     for (int f = 0; f < d; f++) sum += (a[f] - b[f]) * (a[f] - b[f]);
     return sum;
@@ -45,12 +45,12 @@ struct seed_job {
     int found[STARTS];
 };
 
-/* Takes center `c` into `nearest` and returns the sum of these. */
-static double add_center(const struct seed_job *job, const double *center, int c, double *nearest) {
+/* Takes `center` into `nearest` and returns the sum of these. */
+static double add_center(const struct seed_job *job, const double *center, int first, double *nearest) {
     double total = 0;
     for (int64_t i = 0; i < job->n; i++) {
         double distance = squared_distance(job->points + i * job->d, center, job->d);
-        if (c == 0 || distance < nearest[i]) nearest[i] = distance;
+        nearest[i] = first || distance < nearest[i] ? distance : nearest[i];
         total += nearest[i];
     }
     return total;
@@ -91,7 +91,7 @@ static void seed_task(void *arg, int64_t start, int worker) {
         }
         const int64_t pick = c == 0 ? picks[0] : best_pick(job, nearest, picks, trials);
         memcpy(centers + c * job->d, job->points + pick * job->d, sizeof(double) * (size_t)job->d);
-        total = add_center(job, centers + c * job->d, c, nearest);
+        total = add_center(job, centers + c * job->d, c == 0, nearest);
         job->found[start]++;
     }
 }
