@@ -72,6 +72,7 @@ static void run(struct backend *backend, const struct side *rows, const struct s
                                      .stride = stride,
                                      .biases = 1,
                                      .n_rows = rows->n,
+                                     .n_columns = columns->n,
                                      .offsets = rows->offsets,
                                      .columns = rows->columns,
                                      .ratings = rows->ratings,

@@ -194,13 +194,13 @@ if [ $works = 0 ]; then
 fi
 
 say "ceilings"
-copy="" fp32="" fp64="" tf32=""
+copy="" fp32="" fp64="" fp16=""
 if "$nvcc" -std=c++17 -O3 "-arch=sm_$architectures" bench/gpu_limits.cu -o "$work/limits" -ldl &&
     within 60 "$work/limits" >"$work/limits.txt" 2>&1; then
     collect <"$work/limits.txt"
     copy=$(awk -F, '/^row,gpu copy/ { print $5 }' "$work/limits.txt")
     fp32=$(awk -F, '/^row,gpu fp32/ { print $5 * 1000 }' "$work/limits.txt")
-    tf32=$(awk -F, '/^row,gpu tf32/ { print $5 * 1000 }' "$work/limits.txt")
+    fp16=$(awk -F, '/^row,gpu fp16/ { print $5 * 1000 }' "$work/limits.txt")
     fp64=$(awk -F, '/^row,gpu fp64/ { print $5 * 500 }' "$work/limits.txt") # single operations: kernels do not fuse them
 else
     fail "gpu_limits"
@@ -247,12 +247,12 @@ lists() { # top 150 of all users
 }
 say "training"
 train "svd epoch" svd 41 "$copy" -p factors=128 --holdout 0.1                # two rows a rating, read and written
-# docs/gpu.md: 0.9 x 2.5 + 0.4 TFLOP on the tensor cores; with cg 82 GB through the L2 cache
-train "als iteration" als 2650 "$tf32" -p factors=128 -p iterations=10 --holdout 0.1
+# docs/gpu.md: 0.9 x 2.95 TFLOP on the tensor cores; with cg 82 GB through the L2 cache
+train "als iteration" als 2650 "$fp16" -p factors=128 -p iterations=10 --holdout 0.1
 train "als cg iteration" als 74 "$copy" -p factors=128 -p solver=cg -p iterations=10 --holdout 0.1
-train "gibbs sample" bmf 2650 "$tf32" -p factors=128 -p samples=20 --holdout 0.1
+train "gibbs sample" bmf 2650 "$fp16" -p factors=128 -p samples=20 --holdout 0.1
 case="twin k=256"
-train "als iteration" als 11000 "$tf32" -p factors=256 -p iterations=5 --holdout 0.1
+train "als iteration" als 8850 "$fp16" -p factors=256 -p iterations=5 --holdout 0.1
 case="twin k=128"
 
 say "lists"

@@ -6,7 +6,7 @@
 
 #include "backend/backend_ops.h"
 
-enum { CUDA_SCRATCH_SLOTS = 2 };
+enum { CUDA_SCRATCH_SLOTS = 3 };
 
 struct cuda_backend {
     struct backend base; /* first, so that a struct backend * is one of these */

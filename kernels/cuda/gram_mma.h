@@ -1,20 +1,13 @@
-/* Symmetric matrices of one thread block in shared memory, and updates of them by the tensor cores.
+/* Symmetric matrices of one thread block in shared memory, and the sums that make them by the tensor cores (mma.h).
  *
  * Of a matrix of `rows` rows and more columns the upper triangle is kept, in strips of 16 rows one after another: a
  * strip begins at its own diagonal, so that its row r holds columns 16 (r / 16) and up. With T = tiles | 1, tiles =
- * columns / 8 rounded up, a row of strip I has 8 (T - 2 I) floats: an odd number of eights. The 32 lanes of a fragment
- * (mma.h) then read four rows at banks 8 apart and eight neighbours in each: no bank twice.
- *
- * An update adds X^T X for vectors X (n, columns). Its result is cut into slots of 32 x 8 elements, 32 rows of the
- * triangle by one tile of columns, numbered row of slots by row of slots; a warp takes up to GRAM_SLOTS neighbouring
- * ones and keeps their sums in registers. A slot costs six products of 16 x 8 x 8 for eight vectors, a split of two
- * floats of X a lane, and of eight where a row of slots begins. */
+ * columns / 8 rounded up, a row of strip I has 8 (T - 2 I) floats: an odd number of eights, so that four rows' same
+ * tile lies in all 32 banks. */
 #ifndef KERNELS_CUDA_GRAM_MMA_H
 #define KERNELS_CUDA_GRAM_MMA_H
 
 #include "kernels/cuda/mma.h"
-
-enum { GRAM_SLOTS = 6 };
 
 /* ---- the matrix ---- */
 
@@ -38,102 +31,172 @@ static inline __host__ __device__ int gram_size(int tiles, int rows) {
     return gram_row(tiles, rows) + rows / 16 * 16;
 }
 
-/* ---- the slots ---- */
+/* ---- sums over ratings ----
+ *
+ * The sum of x x^T over vectors x that lie in shared memory as halves: sixteen bytes hold eight columns of a vector,
+ * the leading halves of `width` such tiles come first, then the trailing ones. An odd number of tiles from one vector
+ * to the next: eight vectors' same tile then lies in all 32 banks. The triangle is cut into pieces of 32 rows by 16
+ * columns, numbered row of pieces by row of pieces; a warp takes up to GRAM_PIECES neighbouring ones, of at most two
+ * rows of pieces, and keeps their sums in registers. For sixteen vectors a piece takes twelve products and two loads,
+ * and four loads where a row of pieces begins. */
 
-/* Slots of the rows from `first_row`, a multiple of 16, on. */
-static inline __host__ __device__ int gram_slots(int tiles, int rows, int first_row) {
-    int slots = 0;
-    for (int row = first_row; row < rows; row = row / 32 * 32 + 32) slots += tiles - row / 8;
-    return slots;
+enum { GRAM_PIECES = 3, GRAM_DEPTH = 16 /* vectors at a time */ };
+
+/* Tiles to keep of the leading halves: what the pieces reach. */
+static inline __host__ __device__ int gram_width(int tiles, int rows) {
+    const int reached = (rows + 31) / 32 * 4, even = (tiles + 1) / 2 * 2;
+    return reached > even ? reached : even;
 }
 
-/* How often `warps` warps must take a share each. */
-static inline __host__ __device__ int gram_passes(int tiles, int rows, int first_row, int warps) {
-    return (gram_slots(tiles, rows, first_row) + warps * GRAM_SLOTS - 1) / (warps * GRAM_SLOTS);
+/* Bytes from one vector to the next. */
+static inline __host__ __device__ int gram_vector_bytes(int width) {
+    return 16 * (2 * width + 1);
 }
 
-/* One warp's: `count` slots from tile `tile` of the row of slots `strip` on, counted in 32 rows. */
-struct gram_share {
-    int strip, tile, count;
+/* Pieces of the first `rows` rows. */
+static inline __host__ __device__ int gram_pieces(int tiles, int rows) {
+    int pieces = 0;
+    for (int row = 0; row < rows; row += 32) pieces += (tiles + 1) / 2 - row / 16;
+    return pieces;
+}
+
+/* One warp's: `count` pieces from (32 strip, 16 column) on; piece `cut` begins the next row of pieces. */
+struct gram_part {
+    int strip, column, count, cut;
 };
 
-/* The share `index` of `parts` equal ones. */
-static __device__ __forceinline__ struct gram_share gram_share_of(int tiles, int rows, int first_row, int index,
-                                                                  int parts) {
-    const int slots = gram_slots(tiles, rows, first_row), each = (slots + parts - 1) / parts;
-    int at = index * each, row = first_row;
-    struct gram_share share = {0, 0, slots - at < each ? slots - at : each};
-    if (share.count <= 0) return share;
-    for (; at >= tiles - row / 8; row = row / 32 * 32 + 32) at -= tiles - row / 8;
-    share.strip = row / 32;
-    share.tile = row / 8 + at;
-    return share;
+/* `most` pieces from piece `first` on, or as many as there are of all `pieces`. */
+static __device__ __forceinline__ struct gram_part gram_part_of(int tiles, int pieces, int first, int most) {
+    const int left = pieces - first;
+    struct gram_part part = {0, 0, left < most ? left : most, GRAM_PIECES};
+    if (part.count <= 0) return part;
+    int length = (tiles + 1) / 2;
+    for (; first >= length; length -= 2, part.strip++) first -= length;
+    part.column = 2 * part.strip + first;
+    if (length - first < part.count) part.cut = length - first;
+    return part;
 }
 
-/* ---- updates ---- */
+typedef float gram_piece[2][2][4]; /* sixteen rows, eight columns */
 
-typedef float gram_sums[GRAM_SLOTS][2][4];
+/* A lane's places in GRAM_DEPTH vectors: of its row of a left factor and of a right one, columns 0 and up. */
+struct gram_place {
+    shared_address left, right;
+};
 
-static __device__ __forceinline__ void gram_clear(gram_sums &sums) {
+static __device__ __forceinline__ struct gram_place gram_place_of(const void *vectors, int width) {
+    const int lane = (int)threadIdx.x % 32, bytes = gram_vector_bytes(width);
+    const shared_address at = shared_address_of(vectors);
+    return {at + (lane % 8 + lane / 16 * 8) * bytes + lane / 8 % 2 * 16,
+            at + lane % 16 * bytes + lane / 16 * 16 * width};
+}
+
+static __device__ __forceinline__ void gram_load_left(struct half_left (&a)[2], shared_address at, int width) {
 #pragma unroll
-    for (int e = 0; e < GRAM_SLOTS * 8; e++) sums[e / 8][e / 4 % 2][e % 4] = 0;
+    for (int i = 0; i < 2; i++) {
+        half_load(a[i].hi, at + 32 * i);
+        half_load(a[i].lo, at + 32 * i + 16 * width);
+    }
 }
 
-/* Columns 8 tile .. 8 tile + 7 of eight vectors. */
-static __device__ __forceinline__ struct mma_b load_b(const float *x, int pitch, int tile) {
-    const int lane = (int)threadIdx.x % 32;
-    const float *at = x + lane % 4 * pitch + 8 * tile + lane / 4;
-    return {{tf32_split(at[0]), tf32_split(at[4 * pitch])}};
+static __device__ __forceinline__ void gram_load_right(struct half_right (&b)[2], shared_address at) {
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        uint32_t words[4];
+        half_load(words, at + 16 * i);
+        b[i] = {{words[0], words[1]}, {words[2], words[3]}};
+    }
 }
 
-/* Columns 16 half .. 16 half + 15 of eight vectors, transposed: two tiles side by side. */
-static __device__ __forceinline__ struct mma_a load_a(const float *x, int pitch, int half, int tiles) {
-    const struct mma_b left = load_b(x, pitch, 2 * half);
-    struct mma_b right = {};
-    if (2 * half + 1 < tiles) right = load_b(x, pitch, 2 * half + 1);
-    return {{left.at[0], right.at[0], left.at[1], right.at[1]}};
+/* products = those of 32 columns by 16, the smallest first. */
+static __device__ __forceinline__ void gram_multiply(gram_piece &products, const struct half_left (&a)[2],
+                                                     const struct half_right (&b)[2]) {
+#pragma unroll
+    for (int q = 0; q < 4; q++) mma_half_first(products[q / 2][q % 2], a[q / 2].lo, b[q % 2].hi);
+#pragma unroll
+    for (int q = 0; q < 4; q++) mma_half(products[q / 2][q % 2], a[q / 2].hi, b[q % 2].lo);
+#pragma unroll
+    for (int q = 0; q < 4; q++) mma_half(products[q / 2][q % 2], a[q / 2].hi, b[q % 2].hi);
 }
 
-/* sums += the share of X^T X for 8 n vectors `pitch` floats apart, rows of the result from `first_row` on. */
-static __device__ __forceinline__ void gram_add(gram_sums &sums, const float *x, int pitch, int n, int tiles,
-                                                int first_row, struct gram_share share) {
+/* The part's sums += those of GRAM_DEPTH * steps vectors. */
+template <int COUNT, int CUT>
+static __device__ __forceinline__ void gram_add_part(gram_piece (&sums)[GRAM_PIECES], struct gram_place place,
+                                                     int width, int steps, const struct gram_part &part) {
+    const int next = GRAM_DEPTH * gram_vector_bytes(width);
 #pragma unroll 1
-    for (int step = 0; step < n; step++, x += 8 * pitch) {
-        int strip = share.strip, tile = share.tile;
-        struct mma_a a[2];
+    for (int step = 0; step < steps; step++, place.left += next, place.right += next) {
+        struct half_left a[2];
+        gram_load_left(a, place.left + 64 * part.strip, width);
+        shared_address right = place.right + 32 * part.column;
 #pragma unroll
-        for (int slot = 0; slot < GRAM_SLOTS; slot++) {
-            if (slot >= share.count) break;
-            if (slot == 0 || tile == 4 * strip) {
-                if (32 * strip >= first_row) a[0] = load_a(x, pitch, 2 * strip, tiles);
-                if (tiles > 4 * strip + 2) a[1] = load_a(x, pitch, 2 * strip + 1, tiles);
+        for (int piece = 0; piece < COUNT; piece++, right += 32) {
+            if (piece == CUT) {
+                right = place.right + 64 * (part.strip + 1);
+                gram_load_left(a, place.left + 64 * (part.strip + 1), width);
             }
-            const struct mma_b b = load_b(x, pitch, tile);
-            if (32 * strip >= first_row) mma_single(sums[slot][0], a[0], b);
-            if (tile >= 4 * strip + 2) mma_single(sums[slot][1], a[1], b);
-            if (++tile == tiles) tile = 4 * ++strip;
+            struct half_right b[2];
+            gram_load_right(b, right);
+            gram_piece products;
+            gram_multiply(products, a, b);
+#pragma unroll
+            for (int e = 0; e < 16; e++) sums[piece][e / 8][e / 4 % 2][e % 4] += products[e / 8][e / 4 % 2][e % 4];
         }
     }
 }
 
-/* matrix = base * matrix + sign * the share; with base 0 nothing is read. */
-static __device__ __forceinline__ void gram_store(float *matrix, const gram_sums &sums, float base, float sign,
-                                                  int tiles, int rows, int first_row, struct gram_share share) {
+static __device__ __forceinline__ void gram_add_vectors(gram_piece (&sums)[GRAM_PIECES], const struct gram_place &place,
+                                                        int width, int steps, const struct gram_part &part) {
+    switch (part.count > 0 ? 4 * part.count + part.cut : 0) {
+    case 4 + GRAM_PIECES:
+        return gram_add_part<1, GRAM_PIECES>(sums, place, width, steps, part);
+    case 8 + 1:
+        return gram_add_part<2, 1>(sums, place, width, steps, part);
+    case 8 + GRAM_PIECES:
+        return gram_add_part<2, GRAM_PIECES>(sums, place, width, steps, part);
+    case 12 + 1:
+        return gram_add_part<3, 1>(sums, place, width, steps, part);
+    case 12 + 2:
+        return gram_add_part<3, 2>(sums, place, width, steps, part);
+    case 12 + GRAM_PIECES:
+        return gram_add_part<3, GRAM_PIECES>(sums, place, width, steps, part);
+    }
+}
+
+/* Units of the sums: what a column's numbers were divided by. Columns 0 .. rows - 1 are factors. */
+struct gram_units {
+    float factor, weight, target;
+    int target_column; /* the last one; of weights are those between */
+};
+
+static __device__ __forceinline__ float gram_unit(const struct gram_units &units, int rows, int column) {
+    return column < rows ? units.factor : column < units.target_column ? units.weight : units.target;
+}
+
+/* matrix = the part's sums. */
+static __device__ __forceinline__ void gram_store_part(float *matrix, const gram_piece (&sums)[GRAM_PIECES], int tiles,
+                                                       int rows, const struct gram_part &part,
+                                                       const struct gram_units &units) {
     const int lane = (int)threadIdx.x % 32;
-    int strip = share.strip, tile = share.tile;
+    int strip = part.strip, at = part.column;
 #pragma unroll
-    for (int slot = 0; slot < GRAM_SLOTS; slot++) {
-        if (slot >= share.count) break;
+    for (int piece = 0; piece < GRAM_PIECES; piece++, at++) {
+        if (piece >= part.count) break;
+        if (piece == part.cut) at = 2 * ++strip;
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const int half = 2 * strip + e / 2, row = 16 * half + lane / 4 + 8 * (e % 2);
-            if (16 * half < first_row || tile < 2 * half || row >= rows) continue;
-            float2 *at = (float2 *)(matrix + gram_row(tiles, row) + 8 * tile + 2 * (lane % 4));
-            const float *sum = sums[slot][e / 2] + e % 2 * 2;
-            const float2 old = base != 0 ? *at : make_float2(0, 0);
-            *at = make_float2(old.x + sign * sum[0], old.y + sign * sum[1]);
+        for (int q = 0; q < 4; q++) {
+            const int half = 2 * strip + q / 2, tile = 2 * at + q % 2, column = 8 * tile + 2 * (lane % 4);
+            if (tile < 2 * half || tile >= tiles) continue;
+            const float first = gram_unit(units, rows, column), second = gram_unit(units, rows, column + 1);
+            float *to = matrix + gram_row(tiles, 16 * half) + lane / 4 * gram_pitch(tiles, half) + column;
+#pragma unroll
+            for (int e = 0; e < 2; e++) {
+                const float *sum = sums[piece][q / 2][q % 2] + 2 * e;
+                if (16 * half + lane / 4 + 8 * e < rows)
+                    *(float2 *)(to + 8 * e * gram_pitch(tiles, half)) =
+                        make_float2(sum[0] * units.factor * first, sum[1] * units.factor * second);
+            }
         }
-        if (++tile == tiles) tile = 4 * ++strip;
     }
 }
 

@@ -1,194 +1,292 @@
-/* Cholesky factor and back substitution of a matrix in shared memory (gram_mma.h) by its thread block.
+/* Cholesky factor and back substitution of a matrix that a thread block holds in its registers.
  *
- * The matrix is [A b] with `rows` rows and rows + 1 columns. Rows are done 16 at a time. Thread c owns column c: of two
- * times eight rows it factors the diagonal block in its registers, every thread the same one, and takes its own column
- * through the forward substitution. What is left below is updated by the tensor cores, X = the sixteen finished rows.
- * Four barriers for sixteen rows; a row's chain is a reciprocal root and two multiplications deep. */
+ * The matrix is [A b] with `rows` rows and rows + 1 columns, A symmetric; it turns into [U y], A = U^T U and U^T y = b.
+ * Of each tile of 4 * WARPS rows by 8 columns on or above the diagonal a thread holds one element: warp w rows 4 w ..
+ * 4 w + 3 of every tile, so that four rows in a row, a panel, belong to one warp. A warp's tiles begin at its own
+ * diagonal: its tile (r, c) covers the columns from 8 (c + w / 2) on.
+ *
+ * A panel's warp puts its raw rows into shared memory, factors the 4 x 4 on the diagonal, every lane the same one, and
+ * takes each column through the forward substitution. All warps then take the four finished rows off the rows that they
+ * hold below, reading four factors at a time. The warp of the next panel does so for that panel's row of tiles only,
+ * finishes it, and catches up on its other rows then: while one warp is at a panel, the others are at the rest. They
+ * meet once a panel, at a barrier that its own warp does not wait at.
+ *
+ * Panels stay in shared memory: the four rows' elements of a column are neighbours, columns from the tile with the
+ * diagonal on, four floats of padding behind each panel so that 32 rows' elements of a column are in 32 banks. */
 #ifndef KERNELS_CUDA_GRAM_SOLVE_H
 #define KERNELS_CUDA_GRAM_SOLVE_H
 
+#include <cuda_runtime.h>
 #include <float.h>
+#include <math.h>
 
-#include "kernels/cuda/gram_mma.h"
+enum { PANEL_ROWS = 4 };
 
-enum { DIAGONAL = 8 }; /* rows of a diagonal block */
-
-typedef float diagonal_block[DIAGONAL][DIAGONAL];
-
-/* The upper triangle of rows and columns j .. j + n - 1; past n the unit matrix. */
-static __device__ __forceinline__ void load_diagonal(const float *matrix, int tiles, int j, int n, diagonal_block &u) {
-    const float *row = matrix + gram_row(tiles, j) + j;
-    const int pitch = gram_pitch(tiles, j / 16);
-#pragma unroll
-    for (int l = 0; l < DIAGONAL; l++)
-#pragma unroll
-        for (int q = l / 4; q < DIAGONAL / 4; q++) {
-            const float4 four = l < n ? *(const float4 *)(row + l * pitch + 4 * q) : make_float4(0, 0, 0, 0);
-            u[l][4 * q] = four.x;
-            u[l][4 * q + 1] = four.y;
-            u[l][4 * q + 2] = four.z;
-            u[l][4 * q + 3] = four.w;
-        }
-    if (n == DIAGONAL) return;
-#pragma unroll
-    for (int e = 0; e < DIAGONAL * DIAGONAL; e++)
-        if (e % DIAGONAL >= n) u[e / DIAGONAL][e % DIAGONAL] = e / DIAGONAL == e % DIAGONAL;
+/* The four elements of column c in panel `panel` lie at floats panel_at(tiles, panel) + 4 c and up; tiles = columns / 8
+ * rounded up. */
+static inline __host__ __device__ int panel_at(int tiles, int panel) {
+    return 32 * (tiles * panel - (panel - 1) * (panel - 1) / 4 - panel / 2) + 4 * panel;
 }
 
-/* u = its Cholesky factor but for the diagonal, whose reciprocal is `scale`. 0 when a pivot is not positive and finite.
- */
-static __device__ __forceinline__ int factor_diagonal(diagonal_block &u, float (&scale)[DIAGONAL]) {
-    int good = 1;
-#pragma unroll
-    for (int l = 0; l < DIAGONAL; l++) {
-        good &= u[l][l] > 0 && u[l][l] <= FLT_MAX;
-        scale[l] = rsqrtf(u[l][l]); /* within two last places: as if the pivot were four off */
-#pragma unroll
-        for (int c = l + 1; c < DIAGONAL; c++) u[l][c] *= scale[l];
-#pragma unroll
-        for (int r = l + 1; r < DIAGONAL; r++)
-#pragma unroll
-            for (int c = r; c < DIAGONAL; c++) u[r][c] = fmaf(-u[l][r], u[l][c], u[r][c]);
+/* Floats of the panels of `rows` rows. Dead rows and columns, up to the `columns`-th, read on behind the last one. */
+static inline __host__ __device__ int panels_size(int tiles, int rows, int columns) {
+    const int panels = (rows + PANEL_ROWS - 1) / PANEL_ROWS;
+    return panel_at(tiles, panels) + 32 * (panels / 2) + 4 * (columns - 8 * tiles);
+}
+
+/* ---- the registers ---- */
+
+/* For LEAST to TILES tiles of eight columns. */
+template <int WARPS, int LEAST, int TILES> struct held_matrix {
+    enum {
+        TILE_ROWS = PANEL_ROWS * WARPS,
+        ROW_TILES = (8 * TILES - 2 + TILE_ROWS) / TILE_ROWS,
+        SURE = LEAST - (WARPS - 1) / 2,          /* tiles of columns that every warp has */
+        COLUMNS = 8 * TILES + PANEL_ROWS * WARPS /* no thread looks at more, rows or columns */
+    };
+
+    /* Where row of tiles r begins. */
+    static constexpr __host__ __device__ int first(int r) {
+        return WARPS * r / 2;
     }
-    return good;
-}
 
-/* Rows j .. j + n - 1 of column `column`, to and from registers. */
-static __device__ __forceinline__ void load_column(const float *matrix, int tiles, int j, int n, int column,
-                                                   float (&v)[DIAGONAL]) {
-    const float *at = matrix + gram_row(tiles, j) + column;
-    const int pitch = gram_pitch(tiles, j / 16);
-#pragma unroll
-    for (int l = 0; l < DIAGONAL; l++) v[l] = l < n ? at[l * pitch] : 0;
-}
-
-static __device__ __forceinline__ void store_column(float *matrix, int tiles, int j, int n, int column,
-                                                    const float (&v)[DIAGONAL]) {
-    float *at = matrix + gram_row(tiles, j) + column;
-    const int pitch = gram_pitch(tiles, j / 16);
-#pragma unroll
-    for (int l = 0; l < DIAGONAL; l++)
-        if (l < n) at[l * pitch] = v[l];
-}
-
-/* Finishes rows j .. j + n - 1: v gets this thread's column, `inverse` the pivots' reciprocal roots. Columns of the
- * diagonal block are stored behind the barrier, when nobody reads the block any more. */
-static __device__ __forceinline__ int finish_rows(float *matrix, float *inverse, int tiles, int j, int n, int columns,
-                                                  float (&v)[DIAGONAL]) {
-    const int column = (int)threadIdx.x, active = column >= j && column < columns;
-    int good = 1;
-    if (active) {
-        diagonal_block u;
-        float scale[DIAGONAL];
-        load_diagonal(matrix, tiles, j, n, u);
-        load_column(matrix, tiles, j, n, column, v);
-        good = factor_diagonal(u, scale);
-#pragma unroll
-        for (int l = 0; l < DIAGONAL; l++) {
-            v[l] *= scale[l];
-#pragma unroll
-            for (int r = l + 1; r < DIAGONAL; r++) v[r] = fmaf(-u[l][r], v[l], v[r]);
-        }
-        if (column >= j + DIAGONAL) store_column(matrix, tiles, j, n, column, v);
-#pragma unroll
-        for (int l = 0; l < DIAGONAL; l++)
-            if (column == j) inverse[j + l] = scale[l];
+    static constexpr __host__ __device__ int at(int r, int c) {
+        return r * TILES - (WARPS == 1 ? (r - 1) * (r - 1) / 4 : WARPS / 2 * (r * (r - 1) / 2)) + c - first(r);
     }
-    __syncthreads();
-    if (active && column < j + DIAGONAL) store_column(matrix, tiles, j, n, column, v);
-    return good;
-}
 
-/* Takes the finished rows j .. j + 7 (of which v is this thread's column) off the n rows behind them. Ends with a
- * barrier. */
-static __device__ __forceinline__ void update_next_rows(float *matrix, int tiles, int j, int n, int columns,
-                                                        float (&v)[DIAGONAL]) {
-    const int column = (int)threadIdx.x, next = j + DIAGONAL;
-    if (column >= next && column < columns) {
-        const float *row = matrix + gram_row(tiles, j) + next;
-        float w[DIAGONAL];
-        load_column(matrix, tiles, next, n, column, w);
-#pragma unroll
-        for (int l = 0; l < DIAGONAL; l++, row += gram_pitch(tiles, j / 16))
-#pragma unroll
-            for (int q = 0; q < DIAGONAL / 4; q++) {
-                const float4 four = *(const float4 *)(row + 4 * q);
-                w[4 * q] = fmaf(-four.x, v[l], w[4 * q]);
-                w[4 * q + 1] = fmaf(-four.y, v[l], w[4 * q + 1]);
-                w[4 * q + 2] = fmaf(-four.z, v[l], w[4 * q + 2]);
-                w[4 * q + 3] = fmaf(-four.w, v[l], w[4 * q + 3]);
-            }
-        store_column(matrix, tiles, next, n, column, w);
-    }
-    __syncthreads();
-}
+    float element[ROW_TILES * TILES -
+                  (WARPS == 1 ? (ROW_TILES - 1) * (ROW_TILES - 1) / 4 : WARPS / 2 * (ROW_TILES * (ROW_TILES - 1) / 2))];
+};
 
-/* Takes the finished rows first - 16 .. first - 1 off all rows from `first` on. Ends with a barrier. */
-static __device__ __forceinline__ void update_rest(float *matrix, int tiles, int rows, int first, int warps) {
-    const float *x = matrix + gram_row(tiles, first - 16);
-    const int pitch = gram_pitch(tiles, first / 16 - 1), warp = (int)threadIdx.x / 32;
-    const int passes = gram_passes(tiles, rows, first, warps);
-    for (int pass = 0; pass < passes; pass++) {
-        const struct gram_share share = gram_share_of(tiles, rows, first, pass * warps + warp, passes * warps);
-        gram_sums sums;
-        gram_clear(sums);
-        gram_add(sums, x, pitch, 2, tiles, first, share);
-        gram_store(matrix, sums, 1, -1, tiles, rows, first, share);
-    }
-    __syncthreads();
-}
+/* What a thread knows of its place. */
+struct held_place {
+    int tiles, rows;
+    int warp, row, column; /* of a tile of its warp */
+    int end;               /* the warp's tiles of columns */
+};
 
-/* Turns [A b] into [U y], A = U^T U and U^T y = b, but for the diagonal of U, whose reciprocal is inverse (rows rounded
- * up to 8,). At least rows + 1 threads, `warps` warps. Thread `rows` returns 0 when A is not positive definite. */
-static __device__ __noinline__ int gram_cholesky(float *matrix, float *inverse, int tiles, int rows, int warps) {
-    int good = 1;
-    for (int j = 0; j < rows; j += 2 * DIAGONAL) {
-        const int left = rows - j, next = j + DIAGONAL;
-        float v[DIAGONAL];
-        good &= finish_rows(matrix, inverse, tiles, j, left < DIAGONAL ? left : DIAGONAL, rows + 1, v);
-        if (next < rows) {
-            const int n = rows - next < DIAGONAL ? rows - next : DIAGONAL;
-            update_next_rows(matrix, tiles, j, n, rows + 1, v);
-            good &= finish_rows(matrix, inverse, tiles, next, n, rows + 1, v);
-        }
-        if (next + DIAGONAL < rows) update_rest(matrix, tiles, rows, next + DIAGONAL, warps);
-    }
-    return good;
-}
-
-/* U x = y by one warp, eight rows at a time, in place of x = y. 0 when an element is not finite. */
-static __device__ __forceinline__ int gram_back_substitute(const float *matrix, const float *inverse, int tiles,
-                                                           int rows, float *x) {
+static __device__ __forceinline__ struct held_place held_place_of(int tiles, int rows) {
     const int lane = (int)threadIdx.x % 32;
-    int good = 1;
-    for (int j = (rows - 1) / DIAGONAL * DIAGONAL; j >= 0; j -= DIAGONAL) {
-        const int n = rows - j < DIAGONAL ? rows - j : DIAGONAL;
-        diagonal_block u;
-        float v[DIAGONAL];
-        load_diagonal(matrix, tiles, j, n, u);
-#pragma unroll
-        for (int l = 0; l < DIAGONAL; l++) v[l] = l < n ? x[j + l] : 0;
-#pragma unroll
-        for (int l = DIAGONAL - 1; l >= 0; l--) {
-            v[l] *= inverse[j + l];
-            good &= isfinite(v[l]);
-#pragma unroll
-            for (int r = 0; r < l; r++) v[r] = fmaf(-u[r][l], v[l], v[r]);
-        }
+    const int warp = __shfl_sync(~0u, (int)threadIdx.x / 32, 0); /* tells the compiler that it is the same for all */
+    return {tiles, rows, warp, PANEL_ROWS * warp + lane / 8, warp / 2 * 8 + lane % 8, tiles - warp / 2};
+}
+
+/* ---- the factor ---- */
+
+/* 1 / sqrt(x) within two last places, as if the pivot were four off. Not finite where x is below FLT_MIN. */
+static __device__ __forceinline__ float reciprocal_root(float x) {
+#if defined(REEL_CUDA_EMULATED)
+    return x < FLT_MIN ? (x < 0 ? NAN : INFINITY) : rsqrtf(x);
+#else
+    float y;
+    asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+
+/* Everyone comes here once a panel; its own warp does not wait for the others. */
+template <int WARPS> static __device__ __forceinline__ void meet(int panel, int owner) {
+    if (WARPS == 1) {
         __syncwarp();
-#pragma unroll
-        for (int l = 0; l < DIAGONAL; l++)
-            if (lane == 0 && l < n) x[j + l] = v[l];
-        for (int i = lane; i < j; i += 32) {
-            const float *row = matrix + gram_row(tiles, i) + j;
-            float sum = x[i];
-#pragma unroll
-            for (int l = 0; l < DIAGONAL; l++)
-                if (l < n) sum = fmaf(-row[l], v[l], sum);
-            x[i] = sum;
-        }
-        __syncwarp();
+        return;
     }
+#if defined(REEL_CUDA_EMULATED)
+    (void)panel;
+    (void)owner;
+    __syncthreads();
+#else
+    /* Two barriers in turn: an owner may come to the next one while others have not come to this one. */
+    if (owner && panel % 2 == 0) asm volatile("bar.arrive 1, %0;" ::"n"(32 * WARPS) : "memory");
+    if (owner && panel % 2 != 0) asm volatile("bar.arrive 2, %0;" ::"n"(32 * WARPS) : "memory");
+    if (!owner && panel % 2 == 0) asm volatile("bar.sync 1, %0;" ::"n"(32 * WARPS) : "memory");
+    if (!owner && panel % 2 != 0) asm volatile("bar.sync 2, %0;" ::"n"(32 * WARPS) : "memory");
+#endif
+}
+
+/* U of the diagonal block but for its diagonal, whose reciprocal is `scale`. */
+struct panel_factor {
+    float u01, u02, u03, u12, u13, u23;
+    float4 scale;
+};
+
+static __device__ __forceinline__ struct panel_factor factor_block(const float4 *block) {
+    const float4 b0 = block[0], b1 = block[1], b2 = block[2], b3 = block[3]; /* columns */
+    struct panel_factor f;
+    f.scale.x = reciprocal_root(b0.x);
+    f.u01 = b1.x * f.scale.x;
+    f.u02 = b2.x * f.scale.x;
+    f.u03 = b3.x * f.scale.x;
+    f.scale.y = reciprocal_root(fmaf(-f.u01, f.u01, b1.y));
+    f.u12 = fmaf(-f.u01, f.u02, b2.y) * f.scale.y;
+    f.u13 = fmaf(-f.u01, f.u03, b3.y) * f.scale.y;
+    f.scale.z = reciprocal_root(fmaf(-f.u12, f.u12, fmaf(-f.u02, f.u02, b2.z)));
+    f.u23 = fmaf(-f.u12, f.u13, fmaf(-f.u02, f.u03, b3.z)) * f.scale.z;
+    f.scale.w = reciprocal_root(fmaf(-f.u23, f.u23, fmaf(-f.u13, f.u13, fmaf(-f.u03, f.u03, b3.w))));
+    return f;
+}
+
+/* A column's way through the forward substitution. */
+static __device__ __forceinline__ float4 substitute(const struct panel_factor &f, float4 v) {
+    v.x *= f.scale.x;
+    v.y = fmaf(-f.u01, v.x, v.y) * f.scale.y;
+    v.z = fmaf(-f.u12, v.y, fmaf(-f.u02, v.x, v.z)) * f.scale.z;
+    v.w = fmaf(-f.u23, v.z, fmaf(-f.u13, v.y, fmaf(-f.u03, v.x, v.w))) * f.scale.w;
+    return v;
+}
+
+/* Zeros for the rows from the n-th on. */
+static __device__ __forceinline__ float4 first_rows(float4 v, int n) {
+    return make_float4(v.x, n > 1 ? v.y : 0, n > 2 ? v.z : 0, n > 3 ? v.w : 0);
+}
+
+enum { BATCH = 3 }; /* columns that a lane has under way */
+
+static __device__ __forceinline__ void load_columns(const float4 *u, int column, int columns, float4 (&v)[BATCH]) {
+#pragma unroll
+    for (int i = 0; i < BATCH; i++)
+        if (column + 32 * i < columns) v[i] = u[column + 32 * i];
+}
+
+/* Finishes the raw rows of a panel, one warp; `inverse` gets the reciprocals of the diagonal. Rows past the last one
+ * turn into zeros. */
+static __device__ __forceinline__ void finish_rows(float4 *u, int panel, int tiles, int rows, float4 *inverse) {
+    const int lane = (int)threadIdx.x % 32, n = rows - PANEL_ROWS * panel, columns = 8 * tiles;
+    int column = panel / 2 * 8 + lane;
+    float4 v[BATCH];
+    __syncwarp();
+    load_columns(u, column, columns, v);
+    const struct panel_factor f = factor_block(u + PANEL_ROWS * panel);
+    if (lane == 0) inverse[panel] = n < PANEL_ROWS ? first_rows(f.scale, n) : f.scale;
+    __syncwarp(); /* all have read the block */
+#pragma unroll 1
+    while (column < columns) {
+#pragma unroll
+        for (int i = 0; i < BATCH; i++) {
+            const float4 w = substitute(f, v[i]);
+            if (column + 32 * i < columns) u[column + 32 * i] = w;
+        }
+        column += 32 * BATCH;
+        load_columns(u, column, columns, v);
+    }
+    if (n < PANEL_ROWS)
+        for (column = panel / 2 * 8 + lane; column < columns; column += 32) u[column] = first_rows(u[column], n);
+    __syncwarp();
+}
+
+/* Takes a panel's rows off rows of tiles FROM .. TO - 1, whatever is in the tiles of columns past the last one. */
+template <int FROM, int TO, int WARPS, int LEAST, int TILES>
+static __device__ __forceinline__ void take_off(held_matrix<WARPS, LEAST, TILES> &matrix, const float4 *u,
+                                                const struct held_place &place) {
+    typedef held_matrix<WARPS, LEAST, TILES> held;
+    if constexpr (FROM < TO) {
+        float4 left[TO - FROM];
+#pragma unroll
+        for (int r = FROM; r < TO; r++) left[r - FROM] = u[held::TILE_ROWS * r + place.row];
+#pragma unroll
+        for (int c = held::first(FROM); c < TILES; c++) {
+            if (c >= held::SURE && (c - held::SURE) % 4 == 0 && c >= place.end) break;
+            const float4 right = u[8 * c + place.column];
+#pragma unroll
+            for (int r = FROM; r < TO; r++) {
+                if (held::first(r) > c) break;
+                float sum = matrix.element[held::at(r, c)];
+                sum = fmaf(-left[r - FROM].x, right.x, sum);
+                sum = fmaf(-left[r - FROM].y, right.y, sum);
+                sum = fmaf(-left[r - FROM].z, right.z, sum);
+                matrix.element[held::at(r, c)] = fmaf(-left[r - FROM].w, right.w, sum);
+            }
+        }
+    }
+}
+
+/* Puts the warp's raw rows of row of tiles ROW into a panel. */
+template <int ROW, int WARPS, int LEAST, int TILES>
+static __device__ __forceinline__ void put_rows(const held_matrix<WARPS, LEAST, TILES> &matrix, float *u,
+                                                const struct held_place &place) {
+    typedef held_matrix<WARPS, LEAST, TILES> held;
+    float *at = u + 4 * place.column + place.row % PANEL_ROWS;
+#pragma unroll
+    for (int c = held::first(ROW); c < TILES; c++)
+        if (c < held::SURE || c < place.end) at[32 * c] = matrix.element[held::at(ROW, c)];
+}
+
+/* The panels of row of tiles ROW and of those below. What the panel's own warp has not taken off its lower rows yet is
+ * the panel before. */
+template <int ROW, int WARPS, int LEAST, int TILES>
+static __device__ __forceinline__ void factor_from(held_matrix<WARPS, LEAST, TILES> &matrix, float *panels,
+                                                   float4 *inverse, const struct held_place &place) {
+    typedef held_matrix<WARPS, LEAST, TILES> held;
+    enum { END = held::ROW_TILES };
+    const int n_panels = (place.rows + PANEL_ROWS - 1) / PANEL_ROWS;
+#pragma unroll 1
+    for (int own = 0; own < WARPS; own++) {
+        const int panel = ROW * WARPS + own, owner = place.warp == own;
+        if (panel >= n_panels) return;
+        float4 *u = (float4 *)(panels + panel_at(place.tiles, panel));
+        if (owner) {
+            put_rows<ROW>(matrix, (float *)u, place);
+            finish_rows(u, panel, place.tiles, place.rows, inverse);
+        }
+        if (panel + 1 == n_panels) return;
+        meet<WARPS>(panel, owner);
+        if (place.warp > own + 1)
+            take_off<ROW, END>(matrix, u, place);
+        else if (place.warp == own + 1)
+            take_off<ROW, ROW + 1>(matrix, u, place);
+        else if (WARPS > 1 && ROW + 1 < END && own == WARPS - 1 && place.warp == 0)
+            take_off<ROW + 1, ROW + 2>(matrix, u, place);
+        else {
+            if (WARPS > 1 && owner && panel > 0)
+                take_off<ROW + 1, END>(matrix, (float4 *)(panels + panel_at(place.tiles, panel - 1)), place);
+            take_off<ROW + 1, END>(matrix, u, place);
+        }
+    }
+    if constexpr (ROW + 1 < END) factor_from<ROW + 1>(matrix, panels, inverse, place);
+}
+
+/* ---- the solution ---- */
+
+/* U x = y by one warp: element e of lane l is row 32 e + l, y before and x behind. 0 for a lane that sees a pivot that
+ * was not positive and finite, or an element that is not finite. */
+template <int ELEMENTS>
+static __device__ __forceinline__ int back_substitute(float (&y)[ELEMENTS], const float *panels, const float4 *inverse,
+                                                      int tiles, int rows) {
+    const int lane = (int)threadIdx.x % 32;
+    const float *u[ELEMENTS]; /* this lane's rows */
+    int good = 1;
+#pragma unroll
+    for (int e = 0; e < ELEMENTS; e++) {
+        const int row = 32 * e + lane < rows ? 32 * e + lane : rows - 1;
+        const float scale = ((const float *)inverse)[row];
+        good &= scale > 0 && scale <= FLT_MAX;
+        u[e] = panels + panel_at(tiles, row / PANEL_ROWS) + row % PANEL_ROWS;
+    }
+#pragma unroll
+    for (int e = ELEMENTS - 1; e >= 0; e--) {
+        const int last = (rows - 1) / PANEL_ROWS;
+#pragma unroll 1
+        for (int panel = last < 8 * e + 7 ? last : 8 * e + 7; panel >= 8 * e; panel--) {
+            const int first = panel % 8 * PANEL_ROWS;
+            const float4 *block = (const float4 *)(panels + panel_at(tiles, panel)) + PANEL_ROWS * panel;
+            const float4 scale = inverse[panel], b1 = block[1], b2 = block[2], b3 = block[3];
+            float4 x = make_float4(__shfl_sync(~0u, y[e], first), __shfl_sync(~0u, y[e], first + 1),
+                                   __shfl_sync(~0u, y[e], first + 2), __shfl_sync(~0u, y[e], first + 3));
+            x.w *= scale.w;
+            x.z = fmaf(-b3.z, x.w, x.z) * scale.z;
+            x.y = fmaf(-b2.y, x.z, fmaf(-b3.y, x.w, x.y)) * scale.y;
+            x.x = fmaf(-b1.x, x.y, fmaf(-b2.x, x.z, fmaf(-b3.x, x.w, x.x))) * scale.x;
+#pragma unroll
+            for (int above = 0; above <= e; above++) {
+                const float *at = u[above] + 4 * PANEL_ROWS * panel;
+                const float sum = fmaf(-at[0], x.x, fmaf(-at[4], x.y, fmaf(-at[8], x.z, fmaf(-at[12], x.w, y[above]))));
+                if (above < e || lane < first) y[above] = sum;
+            }
+            if (lane / PANEL_ROWS == panel % 8)
+                y[e] = lane % 4 == 0 ? x.x : lane % 4 == 1 ? x.y : lane % 4 == 2 ? x.z : x.w;
+        }
+    }
+#pragma unroll
+    for (int e = 0; e < ELEMENTS; e++) good &= 32 * e + lane >= rows || isfinite(y[e]);
     return good;
 }
 

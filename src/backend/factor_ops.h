@@ -42,7 +42,7 @@ static inline int factor_stride(int k) {
 struct factor_solve_args {
     int k, stride; /* stride = factor_stride(k); 1 <= k <= FACTOR_K_MAX */
     int biases;    /* 1: solve for the bias too (d = k + 1); 0: d = k, index k is left alone */
-    int32_t n_rows;
+    int32_t n_rows, n_columns;
     int32_t first_row;            /* number of row 0, for the noise and errors: > 0 for a part of all rows */
     const int64_t *offsets;       /* (n_rows + 1,) (dev) ratings of row r: offsets[r] .. offsets[r+1]-1 */
     const int32_t *columns;       /* (n,) (dev) column entity of each rating */

@@ -162,6 +162,7 @@ static reel_status half_step(struct als *als, struct side *rows, const struct si
                                      .stride = als->stride,
                                      .biases = !als->implicit,
                                      .n_rows = rows->n,
+                                     .n_columns = columns->n,
                                      .offsets = rows->offsets,
                                      .columns = rows->columns,
                                      .ratings = rows->ratings,

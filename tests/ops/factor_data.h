@@ -11,6 +11,7 @@ enum { N_SHORT = (int)(sizeof short_lengths / sizeof short_lengths[0]) };
 /* Ratings by row, each row's columns distinct and ascending, and the same by column. */
 struct data {
     int k, stride, biases;
+    int unweighted; /* all weights 1 */
     int32_t n_rows, n_columns;
     int64_t n;
     int64_t *offsets, *column_offsets;
@@ -86,6 +87,7 @@ static inline struct factor_solve_args place_solve(struct job_memory *job, const
                                      .stride = p->stride,
                                      .biases = p->biases,
                                      .n_rows = p->n_rows,
+                                     .n_columns = p->n_columns,
                                      .offsets = PUT(job, p->offsets, p->n_rows + 1),
                                      .columns = PUT(job, p->columns, p->n),
                                      .ratings = PUT(job, p->ratings, p->n),
@@ -102,7 +104,7 @@ static inline struct factor_solve_args place_solve(struct job_memory *job, const
                                      .row_vectors = PUT(job, p->row_vectors, p->n_rows * p->stride)};
     for (int v = 0; v < FACTOR_VALUES; v++) {
         args.value[v] = 0.5f * (float)v - 3;
-        args.weight[v] = 1 + 0.1f * (float)(v % 3);
+        args.weight[v] = p->unweighted ? 1 : 1 + 0.1f * (float)(v % 3);
     }
     return args;
 }

@@ -44,16 +44,17 @@ static float *solve(struct backend *backend, const struct data *p, int noise, in
 }
 
 /* The CPU adds a matrix up by fused multiply-adds, whose rounding errors have random signs: some sqrt(n) 2^-24 = 1e-6
- * of it for 300 ratings. On tensor cores (kernels/cuda/mma.h) products are 2^-21 = 5e-7 off, and each of the up to 48
- * instructions between two ordinary additions cuts up to 2^-22 off a sum that is half of the last one on average: 6e-6.
- * Some d roundings of 6e-8 on either side in what follows, with signs at random: 1e-6. Times a condition number below
- * 25 here. */
+ * of it for 300 ratings. On tensor cores (kernels/cuda/mma.h) products are 2^-21 = 5e-7 off, and each of the six steps
+ * of sixteen products cuts up to 2^-22 off a sum that is half of the last one on average: 7e-7; the n / 16 additions
+ * of such sums round like the CPU's. Some d roundings of 6e-8 on either side in what follows, with signs at random:
+ * 1e-6. Times a condition number below 25 here. */
 static void compare_solve(int k, int biases, int32_t n_rows, int32_t n_columns, const int64_t *lengths, int n_lengths) {
     struct data p = data_new(k, biases, n_rows, n_columns, lengths, n_lengths);
     for (int mode = 0; mode < 4; mode += small() ? 3 : 1) {
         reel_status status;
         char what[64];
         snprintf(what, sizeof what, "k=%d biases=%d noise=%d fixed=%d", k, biases, mode & 1, mode >> 1);
+        p.unweighted = mode < 2;
         float *expected = solve(reference, &p, mode & 1, mode >> 1, &status);
         CHECK_INT(status, REEL_OK);
         float *found = solve(device, &p, mode & 1, mode >> 1, &status);

@@ -11,7 +11,7 @@
 
 struct problem {
     int k, stride, biases;
-    int32_t n_rows;
+    int32_t n_rows, n_columns;
     int64_t *offsets;
     int32_t *columns;
     uint8_t *ratings;
@@ -34,9 +34,9 @@ static void fill_normals(float *out, int64_t n, uint64_t seed, uint32_t sub, flo
 }
 
 /* Row lengths from `lengths`; columns drawn with repeats, which the operator does not mind. */
-static struct problem problem_new(uint64_t seed, int k, int biases, int n_columns, int32_t n_rows,
+static struct problem problem_new(uint64_t seed, int k, int biases, int32_t n_columns, int32_t n_rows,
                                   const int64_t *lengths) {
-    struct problem p = {.k = k, .stride = factor_stride(k), .biases = biases, .n_rows = n_rows};
+    struct problem p = {.k = k, .stride = factor_stride(k), .biases = biases, .n_rows = n_rows, .n_columns = n_columns};
     p.offsets = make((size_t)n_rows + 1, sizeof *p.offsets);
     for (int32_t r = 0; r < n_rows; r++) p.offsets[r + 1] = p.offsets[r] + lengths[r];
     int64_t n = p.offsets[n_rows], stride = p.stride;
@@ -76,6 +76,7 @@ static struct factor_solve_args problem_args(const struct problem *p) {
                                      .stride = p->stride,
                                      .biases = p->biases,
                                      .n_rows = p->n_rows,
+                                     .n_columns = p->n_columns,
                                      .offsets = p->offsets,
                                      .columns = p->columns,
                                      .ratings = p->ratings,

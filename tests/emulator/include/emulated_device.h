@@ -293,6 +293,20 @@ static inline double __longlong_as_double(long long x) {
     return emulated_bits<double>(x);
 }
 
+/* The nearest half (IEEE 754's binary16), ties to even, and back. */
+static inline uint16_t emulated_half_of(float x) {
+    const uint16_t sign = (uint16_t)(__float_as_uint(x) >> 16 & 0x8000u);
+    const double size = fabs((double)x);
+    if (!(size < 65520)) return (uint16_t)(sign | (size >= 65520 ? 0x7c00 : 0x7e00));
+    const int exponent = size < 0x1p-14 ? -14 : ilogb(size);
+    return (uint16_t)(sign | (((exponent + 15) << 10) + (int)nearbyint(ldexp(size, 10 - exponent)) - 1024));
+}
+static inline float emulated_float_of(uint16_t half) {
+    const float size = __uint_as_float((uint32_t)(half & 0x7fff) << 13) * 0x1p112f;
+    const float value = (half & 0x7c00) == 0x7c00 ? (half & 0x3ff ? NAN : INFINITY) : size;
+    return half & 0x8000 ? -value : value;
+}
+
 /* Rounded once, as IEEE 754 says; the build forbids contraction. */
 static inline float __fadd_rn(float a, float b) {
     return a + b;
