@@ -57,9 +57,11 @@ static inline struct ratings random_ratings(int32_t n_users, int32_t n_movies, u
     return r;
 }
 
+/* On the CPU, whatever else the machine has. */
 static inline reel_context *context_of(int threads) {
     reel_context_options options;
     reel_context_options_default(&options);
+    options.device = "cpu";
     options.threads = threads;
     reel_error err;
     reel_context *ctx = NULL;
