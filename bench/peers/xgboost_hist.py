@@ -7,6 +7,8 @@ Trees of gbdt's defaults on 255 bins; reading the table and binning it are not c
 the device. Prints `SECONDS TRAINING_RMSE`."""
 
 import argparse
+import json
+import sys
 import time
 
 import numpy as np
@@ -24,7 +26,10 @@ stars = table[:, -1].copy()
 data = xgboost.QuantileDMatrix(table[:, :-1], stars, max_bin=255)
 params = {"objective": "reg:squarederror", "max_depth": args.depth, "eta": 0.1, "max_bin": 255, "lambda": 0,
           "min_child_weight": 0, "tree_method": "hist", "device": args.device}
-xgboost.train(params, data, 1)
+waking = xgboost.train(params, data, 1)
+used = json.loads(waking.save_config())["learner"]["generic_param"]["device"]
+if not used.startswith(args.device):  # without a GPU it only warns, and goes on with the CPU
+    sys.exit(f"XGBoost ran on {used}, not on {args.device}")
 begin = time.perf_counter()
 model = xgboost.train(params, data, args.trees)
 seconds = time.perf_counter() - begin
