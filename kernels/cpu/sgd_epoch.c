@@ -144,5 +144,6 @@ reel_status cpu_sgd_epoch(struct backend *backend, const struct sgd_epoch_args *
     pthread_cond_destroy(&schedule.changed);
     pthread_mutex_destroy(&schedule.mutex);
     mem_free(flags);
+    if (args->meanwhile && !schedule.stopped) args->meanwhile(args->meanwhile_arg);
     return schedule.stopped ? error_set(err, REEL_CANCELLED, "interrupted; nothing was changed") : REEL_OK;
 }

@@ -15,7 +15,7 @@
  * with p, q the values before the visit. The biases are two lanes more: (bias, 1) in a user row meets (1, bias) in
  * a movie row; the lanes that hold 1 have step 0 and keep 1, padding is 0.
  *
- * Pointers without (dev) are to plain memory of the host. Waits.
+ * Pointers without (dev) are to plain memory of the host. Waits; meanwhile the caller can prepare the next epoch.
  *
  * dot in SGD_LANES partial sums, with V = stride / SGD_LANES vectors p_v, q_v:
  *   even = p_0 q_0, then fma over v = 2, 4, ...; odd = p_1 q_1, then fma over v = 3, 5, ... (0 when V = 1)
@@ -71,6 +71,9 @@ struct sgd_epoch_args {
     int (*stop)(const void *arg);         /* asked before each block from any thread, or once before the launch on a
                                              device; 1 ends the call with CANCELLED */
     const void *stop_arg;
+    void (*meanwhile)(void *arg); /* NULL or called once, by this thread, when an epoch is on its way that will not
+                                     read block_order and tile_order again: it may change them */
+    void *meanwhile_arg;
 };
 
 #endif

@@ -38,6 +38,7 @@ struct trainer {
     const int64_t *device_block_tiles;
     const struct sgd_tile *device_tiles;
     const uint32_t *device_entries;
+    int shuffled;                    /* the epoch whose order the grid holds, -1: none */
     int stale;                       /* the device has changed its rows since they were fetched */
     float *best_users, *best_movies; /* copies of the best epoch, with early stopping */
     double best_rmse;
@@ -235,11 +236,19 @@ static int stop_asked(const void *arg) {
     return context_check(arg, NULL) != REEL_OK;
 }
 
+/* The order of the epoch after the present one. */
+static void prepare_next(void *arg) {
+    struct trainer *trainer = arg;
+    trainer->shuffled++;
+    sgd_grid_shuffle(&trainer->grid, trainer->input->seed, trainer->shuffled);
+}
+
 /* Walks all ratings once; *rmse is over the errors before each visit. */
 static reel_status run_epoch(struct trainer *trainer, const struct lanes *lanes, int epoch, double *rmse,
                              reel_error *err) {
     struct sgd_grid *grid = &trainer->grid;
-    sgd_grid_shuffle(grid, trainer->input->seed, epoch);
+    if (trainer->shuffled != epoch) sgd_grid_shuffle(grid, trainer->input->seed, epoch);
+    trainer->shuffled = epoch;
     struct sgd_epoch_args args = {.n_user_bands = grid->n_user_bands,
                                   .n_movie_bands = grid->n_movie_bands,
                                   .n_tiles = grid->n_tiles,
@@ -258,7 +267,9 @@ static reel_status run_epoch(struct trainer *trainer, const struct lanes *lanes,
                                   .movie_keep = lanes->movie_keep,
                                   .block_squared = trainer->block_squared,
                                   .stop = stop_asked,
-                                  .stop_arg = trainer->ctx};
+                                  .stop_arg = trainer->ctx,
+                                  .meanwhile = epoch < trainer->epochs ? prepare_next : NULL,
+                                  .meanwhile_arg = trainer};
     TRY_RETURN(trainer->backend->ops->sgd_epoch(trainer->backend, &args, err));
     trainer->stale = !trainer->backend->ops->uses_host_memory;
     double squared = 0;
@@ -476,7 +487,7 @@ static reel_status make_tensors(struct trainer *trainer, struct tensor_set *set,
 reel_status svd_fit(reel_context *ctx, const struct fit_input *input, struct tensor_set *set, struct fit_output *output,
                     reel_error *err) {
     reel_status status = REEL_OK;
-    struct trainer trainer = {.ctx = ctx, .input = input, .output = output};
+    struct trainer trainer = {.ctx = ctx, .input = input, .output = output, .shuffled = -1};
     double start = clock_seconds();
     TRY(set_up(&trainer, err));
     output->fit_seconds = clock_seconds() - start;

@@ -248,6 +248,18 @@ static int stop_now(const void *arg) {
     return 1;
 }
 
+/* What `meanwhile` may do: the order is no longer read. */
+struct spoiler {
+    struct state *state;
+    int calls;
+};
+
+static void spoil_order(void *arg) {
+    struct spoiler *spoiler = arg;
+    sgd_grid_shuffle(&spoiler->state->grid, 77, 9);
+    spoiler->calls++;
+}
+
 static void test_stop(void) {
     struct problem problem = {50, 40, 50, 8, 4, 3};
     struct ratings ratings = random_ratings(problem.n_users, problem.n_movies, problem.percent, problem.seed);
@@ -256,9 +268,15 @@ static void test_stop(void) {
     struct sgd_epoch_args args = args_of(&s);
     struct backend *backend;
     reel_error err;
-    args.stop = stop_now;
+    struct spoiler spoiler = {&s, 0};
+    args.meanwhile = spoil_order;
+    args.meanwhile_arg = &spoiler;
     REQUIRE_OK(context_backend(ctx, &backend, &err), err);
+    REQUIRE_OK(backend->ops->sgd_epoch(backend, &args, &err), err);
+    CHECK_INT(spoiler.calls, 1);
+    args.stop = stop_now;
     CHECK_INT(backend->ops->sgd_epoch(backend, &args, &err), REEL_CANCELLED);
+    CHECK_INT(spoiler.calls, 1);
     state_free(&s);
     ratings_free(&ratings);
     reel_context_free(ctx);
@@ -279,7 +297,13 @@ static void run_on_device(struct state *s) {
     args.entries = PUT(&job, s->grid.entries, n_entries + SGD_AHEAD);
     args.users = PUT(&job, s->users, (int64_t)(s->user_bytes / sizeof(float)));
     args.movies = PUT(&job, s->movies, (int64_t)(s->movie_bytes / sizeof(float)));
-    for (int epoch = 0; epoch < 2; epoch++) REQUIRE_OK(device->ops->sgd_epoch(device, &args, &err), err);
+    struct spoiler spoiler = {s, 0};
+    for (int epoch = 0; epoch < 2; epoch++) {
+        args.meanwhile = epoch == 1 ? spoil_order : NULL;
+        args.meanwhile_arg = &spoiler;
+        REQUIRE_OK(device->ops->sgd_epoch(device, &args, &err), err);
+    }
+    CHECK_INT(spoiler.calls, 1);
     REQUIRE_OK(device->ops->download(device, s->users, args.users, s->user_bytes, &err), err);
     REQUIRE_OK(device->ops->download(device, s->movies, args.movies, s->movie_bytes, &err), err);
     args.stop = stop_now;
