@@ -59,7 +59,7 @@ fi
 arguments=(-DCMAKE_BUILD_TYPE=Release -DREEL_SERVE=OFF "-DREEL_CUDA=$with_cuda" -DREEL_TESTS=ON -DREEL_BENCH=ON
     "-DREEL_CUDA_ARCHITECTURES=$architectures")
 [ -z "$nvcc" ] || export CUDACXX=$nvcc
-tests="test_device_factors test_device_all test_device_spectral test_sgd_epoch test_topk test_tree_sums test_tree_splits test_forest_score"
+tests="test_device_factors test_device_all test_device_spectral test_sgd_epoch test_topk test_tree_sums test_tree_splits test_forest_score test_transfers"
 build_all() {
     if [ -d "$deps" ]; then
         deps=$(cd "$deps" && pwd)
@@ -205,6 +205,11 @@ if "$nvcc" -std=c++17 -O3 "-arch=sm_$architectures" bench/gpu_limits.cu -o "$wor
 else
     fail "gpu_limits"
     tail -n 3 "$work/limits.txt"
+fi
+if within 20 "$build/bench/bench_transfers" >"$work/transfers.txt"; then
+    collect <"$work/transfers.txt"
+else
+    fail "bench_transfers"
 fi
 
 say "the twin"

@@ -94,9 +94,7 @@ reel_status cuda_scratch(struct cuda_backend *backend, int slot, size_t bytes, v
 /* From pageable memory: the source may be reused when this returns. */
 static reel_status cuda_upload(struct backend *backend, void *to, const void *from, size_t bytes, reel_error *err) {
     TRY_RETURN(cuda_backend_use(self(backend), err));
-    if (!bytes) return REEL_OK;
-    return cuda_status(self(backend), cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, self(backend)->stream),
-                       "copying to the device", err);
+    return cuda_copy_up(self(backend), self(backend)->stream, to, from, bytes, err);
 }
 
 static reel_status cuda_sync(struct backend *backend, reel_error *err) {
@@ -106,11 +104,7 @@ static reel_status cuda_sync(struct backend *backend, reel_error *err) {
 
 static reel_status cuda_download(struct backend *backend, void *to, const void *from, size_t bytes, reel_error *err) {
     TRY_RETURN(cuda_backend_use(self(backend), err));
-    if (bytes)
-        TRY_RETURN(cuda_status(self(backend),
-                               cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, self(backend)->stream),
-                               "copying from the device", err));
-    return cuda_sync(backend, err);
+    return cuda_copy_down(self(backend), self(backend)->stream, to, from, bytes, err);
 }
 
 static reel_status cuda_zero(struct backend *backend, void *at, size_t bytes, reel_error *err) {
@@ -134,7 +128,10 @@ static reel_status cuda_free_memory(struct backend *backend, size_t *bytes, reel
 static void cuda_close(struct backend *backend) {
     struct cuda_backend *cuda = self(backend);
     for (int slot = 0; slot < CUDA_SCRATCH_SLOTS; slot++) cuda_release(backend, cuda->scratch[slot]);
-    if (cuda->stream && cudaSetDevice(cuda->device) == cudaSuccess) (void)cudaStreamDestroy(cuda->stream);
+    if (cuda->stream && cudaSetDevice(cuda->device) == cudaSuccess) {
+        (void)cudaStreamDestroy(cuda->stream);
+        cuda_transfers_close(cuda);
+    }
     mem_free(cuda);
 }
 

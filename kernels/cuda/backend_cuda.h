@@ -6,13 +6,23 @@
 
 #include "backend/backend_ops.h"
 
-enum { CUDA_SCRATCH_SLOTS = 3 };
+enum { CUDA_SCRATCH_SLOTS = 3, CUDA_STAGES = 4 };
+
+/* Pinned memory that large copies go through (transfers.cu). */
+struct cuda_transfers {
+    int state, next;                /* whether it is there; the buffer that the next copy begins with */
+    size_t plain_bytes;             /* that came before it was there */
+    char *pinned;                   /* CUDA_STAGES buffers, one after the other */
+    cudaEvent_t moved[CUDA_STAGES]; /* the bus has done with a buffer */
+};
 
 struct cuda_backend {
     struct backend base; /* first, so that a struct backend * is one of these */
     int device;
     cudaStream_t stream; /* the job's one stream: operators queue here and return */
-    int lost;            /* the device context died of an earlier error; nothing works any more */
+    int shares_pool;     /* devices work at the same time, and none may take the pool's threads */
+    struct cuda_transfers transfers;
+    int lost; /* the device context died of an earlier error; nothing works any more */
     char lost_reason[256];
     void *scratch[CUDA_SCRATCH_SLOTS]; /* working memory of the operators, kept from call to call */
     size_t scratch_bytes[CUDA_SCRATCH_SLOTS];
@@ -30,5 +40,12 @@ reel_status cuda_launched(struct cuda_backend *backend, const char *kernel, reel
 /* *out = working memory of at least `bytes`, not cleared, aligned to 256. It is the caller's until the next operator
  * asks for the same slot: one stream runs them one after the other. NO_MEMORY says how much was needed. */
 reel_status cuda_scratch(struct cuda_backend *backend, int slot, size_t bytes, void **out, reel_error *err);
+/* Copies on `stream`, through pinned memory where that is faster. The source may be reused when cuda_copy_up returns;
+ * cuda_copy_down waits. Errors as of cuda_status. */
+reel_status cuda_copy_up(struct cuda_backend *backend, cudaStream_t stream, void *to, const void *from, size_t bytes,
+                         reel_error *err);
+reel_status cuda_copy_down(struct cuda_backend *backend, cudaStream_t stream, void *to, const void *from, size_t bytes,
+                           reel_error *err);
+void cuda_transfers_close(struct cuda_backend *backend);
 
 #endif

@@ -254,6 +254,7 @@ static reel_status open_task(struct cuda_all *all, int device, const void *arg, 
     struct backend *opened;
     TRY_RETURN(cuda_backend_open(args->devices[device], args->pool, &opened, err));
     all->links.devices[device] = (struct cuda_backend *)opened;
+    all->links.devices[device]->shares_pool = 1;
     return REEL_OK;
 }
 

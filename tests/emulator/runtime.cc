@@ -312,6 +312,9 @@ cudaError_t cudaFreeAsync(void *pointer, cudaStream_t) {
 }
 
 cudaError_t cudaMallocHost(void **out, size_t bytes) {
+    const char *pinned = getenv("REEL_EMULATED_PINNED");
+    *out = NULL;
+    if (pinned && strcmp(pinned, "0") == 0) return fail(cudaErrorMemoryAllocation);
     *out = malloc(bytes ? bytes : 1);
     return *out ? cudaSuccess : fail(cudaErrorMemoryAllocation);
 }
