@@ -130,6 +130,8 @@ static void cuda_close(struct backend *backend) {
     for (int slot = 0; slot < CUDA_SCRATCH_SLOTS; slot++) cuda_release(backend, cuda->scratch[slot]);
     if (cuda->stream && cudaSetDevice(cuda->device) == cudaSuccess) {
         (void)cudaStreamDestroy(cuda->stream);
+        if (cuda->beside) (void)cudaStreamDestroy(cuda->beside);
+        if (cuda->so_far) (void)cudaEventDestroy(cuda->so_far);
         cuda_transfers_close(cuda);
     }
     mem_free(cuda);
@@ -211,6 +213,13 @@ reel_status cuda_device_count(int *count, reel_error *err) {
     return REEL_OK;
 }
 
+static reel_status make_streams(struct cuda_backend *cuda, reel_error *err) {
+    const char *what = "making a stream";
+    TRY_RETURN(cuda_status(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), what, err));
+    TRY_RETURN(cuda_status(cuda, cudaStreamCreateWithFlags(&cuda->beside, cudaStreamNonBlocking), what, err));
+    return cuda_status(cuda, cudaEventCreateWithFlags(&cuda->so_far, cudaEventDisableTiming), what, err);
+}
+
 reel_status cuda_backend_open(int device, struct thread_pool *pool, struct backend **out, reel_error *err) {
     int count;
     *out = NULL;
@@ -224,9 +233,7 @@ reel_status cuda_backend_open(int device, struct thread_pool *pool, struct backe
     cuda->base.pool = pool;
     cuda->device = device;
     reel_status status = cuda_backend_use(cuda, err);
-    if (status == REEL_OK)
-        status =
-            cuda_status(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "making a stream", err);
+    if (status == REEL_OK) status = make_streams(cuda, err);
     if (status == REEL_OK) status = probe(cuda, err);
     if (status != REEL_OK) {
         cuda_close(&cuda->base);

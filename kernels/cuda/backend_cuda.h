@@ -19,7 +19,9 @@ struct cuda_transfers {
 struct cuda_backend {
     struct backend base; /* first, so that a struct backend * is one of these */
     int device;
-    cudaStream_t stream; /* the job's one stream: operators queue here and return */
+    cudaStream_t stream; /* the job's stream: operators queue here and return */
+    cudaStream_t beside; /* for operators that wait, and do two things at a time until then */
+    cudaEvent_t so_far;  /* what `beside` waits for */
     int shares_pool;     /* devices work at the same time, and none may take the pool's threads */
     struct cuda_transfers transfers;
     int lost; /* the device context died of an earlier error; nothing works any more */

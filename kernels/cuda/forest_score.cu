@@ -21,7 +21,8 @@ enum {
     CHUNK = 64,         /* cells a warp makes; groups have whole chunks */
     STAGE_CELLS = 2048, /* of tables in shared memory: 64 KiB */
     PAIR_THREADS = 128,
-    PAIR_WAVE = 1 << 22 /* pairs */
+    PAIR_WAVE = 1 << 22, /* pairs */
+    RESIDENT = 4
 };
 
 static_assert((int)USERS == (int)LISTS_WARPS && PLANES == 2, "the layout of tables");
@@ -181,7 +182,8 @@ static __device__ __forceinline__ void offer(const struct score_params &p, int64
 }
 
 /* A block a tile. Sorting takes the place of the tables, which are loaded again then. */
-static __global__ void __launch_bounds__(THREADS, 4) forest_topk_kernel(const __grid_constant__ struct score_params p) {
+static __global__ void __launch_bounds__(THREADS, RESIDENT)
+    forest_topk_kernel(const __grid_constant__ struct score_params p) {
     extern __shared__ float4 shared[];
     __shared__ struct held_lists<USERS> held;
     const int64_t first_user = (int64_t)blockIdx.x * USERS;
@@ -209,7 +211,7 @@ static reel_status queue_tables(struct cuda_backend *cuda, const struct forest_t
                                    .hour = plan->rows[2] + (int64_t)args->hour * plan->n_columns[2],
                                    .tables = (int4 *)wave->own};
     const unsigned tiles = (unsigned)((wave->n_users + USERS - 1) / USERS);
-    if (p.n_chunks > 0) tables_kernel<<<tiles *(unsigned)p.n_chunks, THREADS, 0, cuda->stream>>>(p);
+    if (p.n_chunks > 0) tables_kernel<<<tiles *(unsigned)p.n_chunks, THREADS, 0, wave->stream>>>(p);
     return cuda_launched(cuda, "tables_kernel", err);
 }
 
@@ -234,8 +236,15 @@ static reel_status queue_lists(struct cuda_backend *cuda, const struct forest_pl
     TRY_RETURN(cuda_status(
         cuda, cudaFuncSetAttribute(forest_topk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
         "shared memory of forest_topk", err));
-    forest_topk_kernel<<<(unsigned)((wave->n_users + USERS - 1) / USERS), THREADS, bytes, cuda->stream>>>(p);
+    forest_topk_kernel<<<(unsigned)((wave->n_users + USERS - 1) / USERS), THREADS, bytes, wave->stream>>>(p);
     return cuda_launched(cuda, "forest_topk_kernel", err);
+}
+
+static reel_status queue_wave(struct cuda_backend *cuda, const void *args, const struct lists_wave *wave,
+                              reel_error *err) {
+    const struct forest_topk_args *forest = (const struct forest_topk_args *)args;
+    TRY_RETURN(queue_tables(cuda, forest, wave, err));
+    return queue_lists(cuda, forest->plan, wave, err);
 }
 
 reel_status cuda_forest_topk(struct backend *backend, const struct forest_topk_args *args, reel_error *err) {
@@ -245,6 +254,7 @@ reel_status cuda_forest_topk(struct backend *backend, const struct forest_topk_a
                                   .n = args->n,
                                   .tile = USERS,
                                   .most = MOVIES,
+                                  .resident = RESIDENT,
                                   .tile_bytes = (size_t)plan->n_cells * PLANES * sizeof(int4),
                                   .n_movies = plan->n_movies,
                                   .n_words = (plan->n_movies + INT64_C(31)) / 32,
@@ -255,17 +265,8 @@ reel_status cuda_forest_topk(struct backend *backend, const struct forest_topk_a
                                   .candidates = args->candidates,
                                   .movies = args->movies,
                                   .scores = args->scores};
-    struct lists_wave wave;
     TRY_RETURN(cuda_backend_use(cuda, err));
-    if (args->n_users == 0) return REEL_OK;
-    TRY_RETURN(lists_begin(cuda, &job, &wave, err));
-    for (int64_t first = 0; first < args->n_users; first += wave.most_users) {
-        TRY_RETURN(lists_upload(cuda, &job, first, &wave, err));
-        TRY_RETURN(queue_tables(cuda, args, &wave, err));
-        TRY_RETURN(queue_lists(cuda, plan, &wave, err));
-        TRY_RETURN(lists_download(cuda, &job, first, &wave, err));
-    }
-    return REEL_OK;
+    return args->n_users > 0 ? lists_run(cuda, &job, queue_wave, args, err) : REEL_OK;
 }
 
 /* ---- pairs ---- */

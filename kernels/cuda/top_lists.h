@@ -3,7 +3,8 @@
  * might overflow, a warp sorts it in shared memory and keeps the n best, which sets the floor. The order of arrival
  * varies from run to run, what is kept does not: keys are distinct. Which movies a user does not get is a bit a movie.
  *
- * The host's part: lists_begin, then for each wave lists_upload, the operator's kernels, lists_download. */
+ * The host's part is lists_run: users come in waves, on two streams in turn and each with working memory of its own,
+ * so that one wave's lists go to the host while the next one is at work. */
 #ifndef KERNELS_CUDA_TOP_LISTS_H
 #define KERNELS_CUDA_TOP_LISTS_H
 
@@ -47,6 +48,7 @@ struct list_masks {
 struct lists_job {
     int64_t n_users;
     int n, tile, most; /* movies wanted; users a block; see struct top_lists */
+    int resident;      /* blocks that a multiprocessor has at a time */
     size_t tile_bytes; /* of the operator's own working memory a tile */
     int32_t n_movies;
     int64_t n_words;                         /* n_movies / 32, rounded up */
@@ -59,26 +61,25 @@ struct lists_job {
     float *scores;                           /* (n_users, n) out */
 };
 
-/* A job's working memory on the device, for one wave after the other. */
+/* Working memory on the device of every second wave. */
 struct lists_wave {
+    cudaStream_t stream;
     int64_t most_users; /* a wave; whole tiles unless it is all users */
-    int n_users;        /* of the wave at hand */
+    int64_t first;      /* user of the wave at hand, */
+    int n_users;        /* and how many */
     int32_t *rows;      /* (n_users,) of the job */
     char *own;          /* tile_bytes a tile */
     struct top_lists lists;
     struct list_masks masks;
 };
 
-/* Takes scratch slot 0 and marks the movies that nobody gets. UNSUPPORTED above TOPK_DEVICE_N_MAX movies a list,
- * NO_MEMORY when not even one tile fits. n_users is at least 1. */
-reel_status lists_begin(struct cuda_backend *cuda, const struct lists_job *job, struct lists_wave *wave,
-                        reel_error *err);
-/* Users first .. of the job: their rows and masks. Sets wave->n_users. */
-reel_status lists_upload(struct cuda_backend *cuda, const struct lists_job *job, int64_t first, struct lists_wave *wave,
-                         reel_error *err);
-/* Fetches the wave's lists; waits. */
-reel_status lists_download(struct cuda_backend *cuda, const struct lists_job *job, int64_t first,
-                           const struct lists_wave *wave, reel_error *err);
+/* Queues an operator's kernels for a wave on its stream: from rows and masks to lists. */
+typedef reel_status (*lists_queue)(struct cuda_backend *cuda, const void *args, const struct lists_wave *wave,
+                                   reel_error *err);
+/* All waves of a job; `args` are for `queue`. Takes scratch slot 0. UNSUPPORTED above TOPK_DEVICE_N_MAX movies a list,
+ * NO_MEMORY when not even one tile fits. n_users is at least 1. Waits. */
+reel_status lists_run(struct cuda_backend *cuda, const struct lists_job *job, lists_queue queue, const void *args,
+                      reel_error *err);
 
 /* ---- keys, as in core/top_n.h ---- */
 

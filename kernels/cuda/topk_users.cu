@@ -10,6 +10,7 @@ enum {
     TILE = 128, /* users, and movies at a time */
     EACH = 8,   /* of both a thread */
     DEPTH = 16, /* factors staged at a time */
+    RESIDENT = 2,
     QUARTER = TILE / TOPK_PANEL
 };
 
@@ -153,7 +154,7 @@ union tile_room {
     uint64_t keys[LISTS_SORT_ROOM];
 };
 
-static __global__ void __launch_bounds__(THREADS, 2) topk_kernel(const __grid_constant__ struct wave_params p) {
+static __global__ void __launch_bounds__(THREADS, RESIDENT) topk_kernel(const __grid_constant__ struct wave_params p) {
     extern __shared__ float4 shared[];
     __shared__ struct held_lists<TILE> held;
     union tile_room &room = *(union tile_room *)shared;
@@ -172,18 +173,6 @@ static __global__ void __launch_bounds__(THREADS, 2) topk_kernel(const __grid_co
 }
 
 /* ---- the operator ---- */
-
-static reel_status queue_wave(struct cuda_backend *cuda, const struct wave_params *p, reel_error *err) {
-    const unsigned tiles = (unsigned)((p->n_users + TILE - 1) / TILE);
-    pack_kernel<<<tiles, THREADS, 0, cuda->stream>>>(*p);
-    TRY_RETURN(cuda_launched(cuda, "pack_kernel", err));
-    TRY_RETURN(cuda_status(
-        cuda,
-        cudaFuncSetAttribute(topk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)sizeof(union tile_room)),
-        "shared memory of topk_users", err));
-    topk_kernel<<<tiles, THREADS, sizeof(union tile_room), cuda->stream>>>(*p);
-    return cuda_launched(cuda, "topk_kernel", err);
-}
 
 static void fill_params(const struct topk_users_args *args, const struct lists_wave *wave, struct wave_params *p) {
     const struct factor_panels *panels = args->panels;
@@ -205,6 +194,21 @@ static void fill_params(const struct topk_users_args *args, const struct lists_w
           .lists = wave->lists};
 }
 
+static reel_status queue_wave(struct cuda_backend *cuda, const void *args, const struct lists_wave *wave,
+                              reel_error *err) {
+    const unsigned tiles = (unsigned)((wave->n_users + TILE - 1) / TILE);
+    struct wave_params p;
+    fill_params((const struct topk_users_args *)args, wave, &p);
+    pack_kernel<<<tiles, THREADS, 0, wave->stream>>>(p);
+    TRY_RETURN(cuda_launched(cuda, "pack_kernel", err));
+    TRY_RETURN(cuda_status(
+        cuda,
+        cudaFuncSetAttribute(topk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)sizeof(union tile_room)),
+        "shared memory of topk_users", err));
+    topk_kernel<<<tiles, THREADS, sizeof(union tile_room), wave->stream>>>(p);
+    return cuda_launched(cuda, "topk_kernel", err);
+}
+
 reel_status cuda_topk_users(struct backend *backend, const struct topk_users_args *args, reel_error *err) {
     struct cuda_backend *cuda = (struct cuda_backend *)backend;
     const struct factor_panels *panels = args->panels;
@@ -212,6 +216,7 @@ reel_status cuda_topk_users(struct backend *backend, const struct topk_users_arg
                                   .n = args->n,
                                   .tile = TILE,
                                   .most = TILE,
+                                  .resident = RESIDENT,
                                   .tile_bytes = ((size_t)panels->k + 1) * TILE * sizeof(float),
                                   .n_movies = panels->n_movies,
                                   .n_words = panels->n_panels,
@@ -224,16 +229,6 @@ reel_status cuda_topk_users(struct backend *backend, const struct topk_users_arg
                                   .candidates = args->candidates,
                                   .movies = args->movies,
                                   .scores = args->scores};
-    struct lists_wave wave;
-    struct wave_params p;
     TRY_RETURN(cuda_backend_use(cuda, err));
-    if (args->n_users == 0) return REEL_OK;
-    TRY_RETURN(lists_begin(cuda, &job, &wave, err));
-    for (int64_t first = 0; first < args->n_users; first += wave.most_users) {
-        TRY_RETURN(lists_upload(cuda, &job, first, &wave, err));
-        fill_params(args, &wave, &p);
-        TRY_RETURN(queue_wave(cuda, &p, err));
-        TRY_RETURN(lists_download(cuda, &job, first, &wave, err));
-    }
-    return REEL_OK;
+    return args->n_users > 0 ? lists_run(cuda, &job, queue_wave, args, err) : REEL_OK;
 }
