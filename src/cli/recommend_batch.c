@@ -5,7 +5,7 @@
 #include "output.h"
 #include "recommend.h"
 
-enum { BATCH_ITEMS = 1 << 24 }; /* items in memory at once: 128 MiB */
+enum { BATCH_ITEMS = 1 << 25 }; /* items in memory at once: 256 MiB */
 
 struct batch {
     const struct scoring *scoring;

@@ -8,8 +8,9 @@
 #include "core/top_n.h"
 #include "model/scorer.h"
 
-/* Users between two safe points: whole blocks of the CPU operator; a device makes waves of its own inside. */
-enum { WAVE_USERS = 96 * 64, DEVICE_WAVE_USERS = 1 << 16 };
+/* Users between two safe points: whole blocks of the CPU operator; a device makes waves of its own inside, and some of
+ * them at the same time. */
+enum { WAVE_USERS = 96 * 64, DEVICE_WAVE_USERS = 1 << 19, CLIP_USERS = 256 };
 
 struct many_job {
     struct reel_scorer *scorer;
@@ -142,10 +143,25 @@ static void rooms_free(const struct many_job *job, struct loop_room *rooms) {
     mem_free(rooms);
 }
 
+struct clip_job {
+    const struct many_job *many;
+    int64_t first, n_users;
+};
+
+static void clip_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct clip_job *job = arg;
+    const struct many_job *many = job->many;
+    const int64_t begin = task * CLIP_USERS, left = job->n_users - begin;
+    float *scores = many->scores + (job->first + begin) * many->n;
+    for (int64_t i = 0; i < (left < CLIP_USERS ? left : CLIP_USERS) * many->n; i++)
+        scores[i] = scorer_clip(many->scorer, scores[i]);
+}
+
 /* Scores are selected raw and handed out on the scale. */
-static void clip_scores(const struct many_job *job, int64_t first, int64_t n_users) {
-    float *scores = job->scores + first * job->n;
-    for (int64_t i = 0; i < n_users * job->n; i++) scores[i] = scorer_clip(job->scorer, scores[i]);
+static void clip_scores(const struct many_job *many, int64_t first, int64_t n_users) {
+    struct clip_job job = {many, first, n_users};
+    thread_pool_run(many->scorer->ctx->pool, (n_users + CLIP_USERS - 1) / CLIP_USERS, clip_task, &job);
 }
 
 reel_status reel_scorer_recommend_many(reel_scorer *scorer, int64_t n_users, const int32_t *users, int n,

@@ -10,7 +10,7 @@
 #include "model/similar.h"
 
 /* Movies between two reports of progress; by genre all at once, as a set's list serves all its movies. */
-enum { WAVE_RATINGS = 256, WAVE_ROWS = 1 << 14 };
+enum { WAVE_RATINGS = 256, WAVE_ROWS = 1 << 15 };
 
 struct many_job {
     struct reel_similar_index *index;

@@ -125,6 +125,24 @@ cleanup:
 
 /* ---- many movies ---- */
 
+enum { ROWS_A_TASK = 128 };
+
+static int64_t tasks_of(int64_t n_rows) {
+    return (n_rows + ROWS_A_TASK - 1) / ROWS_A_TASK;
+}
+
+static int64_t end_of(int64_t task, int64_t n_rows) {
+    return (task + 1) * ROWS_A_TASK < n_rows ? (task + 1) * ROWS_A_TASK : n_rows;
+}
+
+static void vectors_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct reel_similar_index *index = arg;
+    const struct factor_panels *panels = &index->panels;
+    for (int64_t i = task * ROWS_A_TASK; i < end_of(task, panels->n_movies); i++)
+        copy_row(panels, (int32_t)i, index->vectors + i * panels->k);
+}
+
 /* The rows once more, one after the other, as the operator takes its users. */
 static reel_status make_vectors(struct reel_similar_index *index, reel_error *err) {
     const struct factor_panels *panels = &index->panels;
@@ -133,7 +151,7 @@ static reel_status make_vectors(struct reel_similar_index *index, reel_error *er
     if (!index->vectors) TRY_RETURN(MEM_RAW(&index->vectors, (size_t)n * (size_t)panels->k, err));
     if (!index->zeros) TRY_RETURN(MEM_NEW(&index->zeros, n, err));
     TRY_RETURN(MEM_RAW(&index->own_offsets, n + 1, err));
-    for (int32_t i = 0; i < n; i++) copy_row(panels, i, index->vectors + (int64_t)i * panels->k);
+    thread_pool_run(index->ctx->pool, tasks_of(n), vectors_task, index);
     for (int64_t i = 0; i <= n; i++) index->own_offsets[i] = i;
     return REEL_OK;
 }
@@ -172,16 +190,34 @@ static reel_status prepare_bulk(struct reel_similar_index *index, int n, struct 
     return status;
 }
 
+struct finish_job {
+    const struct reel_similar_index *index;
+    int64_t n_movies;
+    const int32_t *rows; /* (n_movies,) */
+    int n;
+    int32_t *similar;
+    float *similarities; /* (n_movies, n) */
+};
+
+static void finish_task(void *arg, int64_t task, int worker) {
+    (void)worker;
+    const struct finish_job *job = arg;
+    int32_t *similar = job->similar;
+    float *similarities = job->similarities;
+    for (int64_t i = task * ROWS_A_TASK; i < end_of(task, job->n_movies); i++)
+        for (int64_t at = i * job->n; at < (i + 1) * job->n; at++) {
+            if (job->rows[i] < 0) similar[at] = -1, similarities[at] = NAN;
+            if (similar[at] < 0) continue;
+            similar[at] = job->index->known[similar[at]];
+            similarities[at] = similar_clip(similarities[at]);
+        }
+}
+
 /* Places to movies; empty lists for movies without a row. */
 static void finish_lists(const struct reel_similar_index *index, int64_t n_movies, const int32_t *rows, int n,
                          int32_t *similar, float *similarities) {
-    for (int64_t i = 0; i < n_movies; i++)
-        for (int64_t at = i * n; at < (i + 1) * n; at++) {
-            if (rows[i] < 0) similar[at] = -1, similarities[at] = NAN;
-            if (similar[at] < 0) continue;
-            similar[at] = index->known[similar[at]];
-            similarities[at] = similar_clip(similarities[at]);
-        }
+    struct finish_job job = {index, n_movies, rows, n, similar, similarities};
+    thread_pool_run(index->ctx->pool, tasks_of(n_movies), finish_task, &job);
 }
 
 reel_status similar_many_by_rows(struct reel_similar_index *index, int64_t n_movies, const int32_t *movies, int n,
