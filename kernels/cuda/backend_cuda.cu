@@ -169,6 +169,7 @@ static const struct backend_ops cuda_ops = {
     .kmeans_assign = cuda_kmeans_assign,
     .forest_pairs = cuda_forest_pairs,
     .forest_topk = cuda_forest_topk,
+    .tree_order = cuda_tree_order,
     .tree_sums = cuda_tree_sums,
     .tree_splits = cuda_tree_splits,
     .tree_bits = cuda_tree_bits,

@@ -36,6 +36,7 @@ reel_status cuda_predict_pairs(struct backend *backend, const struct predict_pai
 reel_status cuda_forest_topk(struct backend *backend, const struct forest_topk_args *args, reel_error *err);
 reel_status cuda_forest_pairs(struct backend *backend, const struct forest_pairs_args *args, reel_error *err);
 /* tree_sums.cu */
+reel_status cuda_tree_order(struct backend *backend, const struct tree_order_args *args, reel_error *err);
 reel_status cuda_tree_sums(struct backend *backend, struct tree_sums_args *args, reel_error *err);
 /* tree_splits.cu */
 reel_status cuda_tree_splits(struct backend *backend, const struct tree_splits_args *args, reel_error *err);

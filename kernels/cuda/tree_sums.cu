@@ -1,23 +1,28 @@
-/* tree_sums on CUDA: a warp a run, lanes over its ratings. All sums are integers, so their order means nothing and the
- * bits are the CPU's.
+/* tree_sums on CUDA. The ratings lie there twice: in runs, which gives the sums of users and calendar kinds, and movie
+ * by movie (tree_order), which gives those of movies; residuals are kept in both orders. Twice the reading costs less
+ * than an atomic addition a rating. A warp takes a run, or a piece of a movie's ratings, lanes over its ratings. All
+ * sums are integers, so their order means nothing and the bits are the CPU's.
  *
- * Sum and count of a movie share a 64-bit word (count from bit COUNT_AT on), one atomic add a rating; owners are taken
- * in segments of 2^SEGMENT_BITS, a set of words each, so that neither part can overflow: an owner rates a movie once,
- * 2^14 residuals below 2^31 stay below 2^46. Below the root only what goes right is added there: what goes left is what
- * the level above has less that. Runs are summed in registers; calendar kinds in shared memory first. */
+ * Sum and count share a 64-bit word in a lane's registers (count from bit COUNT_AT on): residuals are below 2^31, and a
+ * lane sees fewer than 2^11 of them. */
+#include <limits.h>
+
 #include "backend/tree_ops.h"
 #include "core/error.h"
+#include "core/mem.h"
 #include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/cuda_ops.h"
 
 enum {
     COUNT_AT = TREE_COUNT_AT,
-    SEGMENT_BITS = TREE_SEGMENT_BITS,
-    NODES_MAX = 4,
     THREADS = 256,
     WARPS = THREADS / 32,
-    BLOCKS = 1056
+    BLOCKS = 2112, /* of runs at most: 16 a processor of the largest chips, since runs are of all lengths */
+    AT_ONCE = 4,   /* ratings that a lane loads together */
+    LOW_BITS = 26  /* of a lane's sum, so that 32 of them fit 32 bits */
 };
+
+static_assert(TREE_RUN_MAX <= 1 << 15 && TREE_PIECE_MAX <= 1 << 15, "a lane's sum stays below 2^(COUNT_AT - 1)");
 
 static const unsigned WHOLE_WARP = 0xffffffffu;
 
@@ -30,22 +35,24 @@ struct update_report {
 };
 
 struct sums_params {
-    int32_t n_movies, n_kinds;
-    int64_t n_runs;
+    int32_t n_kinds;
+    int64_t n_runs, n_pieces;
     const int64_t *begins;
-    const int32_t *users, *owners, *movies;
+    const int32_t *users, *movies;
     const uint8_t *kinds;
-    int32_t *residuals;
+    const struct tree_piece *pieces;
+    const int32_t *run_of; /* of a rating, movie by movie */
+    int32_t *residuals, *movie_residuals;
     const uint8_t *user_bits, *movie_bits, *kind_bits;
+    uint8_t *run_bits; /* (n_runs,) those of its user and kind: runs_kernel tells pieces_kernel */
     const int32_t *leaves;
-    struct tree_total *user_totals, *kind_totals;
-    word *words; /* (segments, n_movies, slots): all at the root, what goes right of each node below it */
+    struct tree_total *user_totals, *movie_totals, *kind_totals;
     struct update_report *report;
 };
 
-static __device__ __forceinline__ void add_total(struct tree_total *to, int64_t sum, int count) {
-    atomicAdd((word *)&to->sum, (word)sum);
-    atomicAdd((word *)&to->count, (word)count);
+static __device__ __forceinline__ void add_total(struct tree_total *to, struct tree_total from) {
+    atomicAdd((word *)&to->sum, (word)from.sum);
+    atomicAdd((word *)&to->count, (word)from.count);
 }
 
 /* The node of a rating among those of a level, by its byte. */
@@ -55,10 +62,43 @@ template <int LEVEL> static __device__ __forceinline__ int node_of(int path) {
     return LEVEL == 1 ? first : 2 * first + (path >> (1 + first) & 1);
 }
 
-static __device__ __forceinline__ int64_t warp_sum(int64_t sum) {
-    for (int half = 16; half > 0; half /= 2) sum += (int64_t)__shfl_xor_sync(WHOLE_WARP, (word)sum, half);
-    return sum;
+/* A lane's ratings: all of them, and those of the nodes above 0. */
+template <int NODES> struct lane_sums { word all, nodes[NODES]; };
+
+template <int LEVEL, int NODES>
+static __device__ __forceinline__ void add_rating(struct lane_sums<NODES> &sums, int path, int64_t residual) {
+    const word both = (word)residual + ((word)1 << COUNT_AT);
+    const int node = node_of<LEVEL>(path);
+    sums.all += both;
+#pragma unroll
+    for (int n = 1; n < NODES; n++) sums.nodes[n] += node == n ? both : 0;
 }
+
+/* What the warp's lanes add up to; every lane has it. */
+static __device__ __forceinline__ struct tree_total total_of(word own) {
+    const int64_t sum = (int64_t)(own << (64 - COUNT_AT)) >> (64 - COUNT_AT);
+    const unsigned low = __reduce_add_sync(WHOLE_WARP, (unsigned)sum & ((1u << LOW_BITS) - 1));
+    const int high = __reduce_add_sync(WHOLE_WARP, (int)(sum >> LOW_BITS));
+    const unsigned count = __reduce_add_sync(WHOLE_WARP, (unsigned)((own - (word)sum) >> COUNT_AT));
+    return {(int64_t)((word)(int64_t)high << LOW_BITS) + low, count};
+}
+
+/* Lane n gets the warp's total of node n. */
+template <int NODES> static __device__ __forceinline__ struct tree_total own_total(struct lane_sums<NODES> &sums) {
+    const int lane = (int)threadIdx.x % 32;
+    struct tree_total own = {0, 0};
+    word rest = sums.all;
+#pragma unroll
+    for (int n = 1; n < NODES; n++) {
+        const struct tree_total total = total_of(sums.nodes[n]);
+        rest -= sums.nodes[n];
+        if (lane == n) own = total;
+    }
+    const struct tree_total total = total_of(rest);
+    return lane == 0 ? total : own;
+}
+
+/* ---- users and kinds ---- */
 
 /* What a lane has seen of an update. */
 struct lane_report {
@@ -66,157 +106,313 @@ struct lane_report {
     unsigned reach;
 };
 
-/* The residual of rating i, its leaf taken off first in an update. */
-template <int UPDATE>
-static __device__ __forceinline__ int64_t residual_of(const struct sums_params &p, int64_t i, int path,
-                                                      struct lane_report &report) {
-    int64_t residual = p.residuals[i];
-    if (!UPDATE) return residual;
-    residual -= p.leaves[path];
-    p.residuals[i] = (int32_t)residual;
+static __device__ __forceinline__ void note(struct lane_report &report, int64_t residual) {
     const word square = (word)(residual * residual);
     report.low += square & 0xffffffffu;
     report.high += square >> 32;
     report.reach |= (unsigned)(residual ^ residual >> 63);
-    return residual;
+}
+
+/* Ratings at .. of a run that ends at `end`, AT_ONCE a lane, 32 apart. */
+template <int LEVEL, int UPDATE, int NODES>
+static __device__ __forceinline__ void sum_of_run(const struct sums_params &p, int64_t at, int64_t end, int bits,
+                                                  const int32_t *leaves, struct lane_sums<NODES> &sums,
+                                                  struct lane_report &report) {
+    int32_t residuals[AT_ONCE], paths[AT_ONCE];
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++) {
+        const int64_t i = at + 32 * k;
+        residuals[k] = i < end ? p.residuals[i] : 0;
+        paths[k] = i < end && (LEVEL > 0 || UPDATE) ? p.movies[i] : 0;
+    }
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++)
+        if (LEVEL > 0 || UPDATE) paths[k] = bits | p.movie_bits[paths[k]];
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++) {
+        const int64_t i = at + 32 * k;
+        if (i >= end) continue;
+        if (UPDATE) {
+            residuals[k] -= leaves[paths[k]];
+            p.residuals[i] = residuals[k];
+            note(report, residuals[k]);
+        }
+        add_rating<LEVEL>(sums, paths[k], residuals[k]);
+    }
 }
 
 /* One run, by a warp. `kinds` (n_kinds, nodes) are the block's. */
 template <int LEVEL, int UPDATE>
-static __device__ __forceinline__ void sum_run(const struct sums_params &p, int64_t run, struct tree_total *kinds,
-                                               struct lane_report &report) {
-    enum { NODES = 1 << LEVEL, SLOTS = LEVEL ? NODES / 2 : 1 };
+static __device__ __forceinline__ void sum_run(const struct sums_params &p, int64_t run, const int32_t *leaves,
+                                               struct tree_total *kinds, struct lane_report &report) {
+    enum { NODES = 1 << LEVEL };
     const int lane = (int)threadIdx.x % 32, kind = p.kinds[run];
     const int32_t user = p.users[run];
     const int bits = p.user_bits[user] | p.kind_bits[kind];
-    const int64_t begin = p.begins[run], end = p.begins[run + 1];
-    const int32_t owner = p.owners ? p.owners[user] : user;
-    word *words = p.words + (int64_t)(owner >> SEGMENT_BITS) * p.n_movies * SLOTS;
-    int64_t sums[NODES] = {};
-    int counts[NODES] = {};
-    for (int64_t at = begin; at < end; at += 32) { /* whole warps: lanes past the end take part in the votes */
-        const int64_t i = at + lane;
-        int node = -1;
-        int64_t residual = 0;
-        if (i < end) {
-            const int32_t movie = p.movies[i];
-            const int path = bits | p.movie_bits[movie];
-            residual = residual_of<UPDATE>(p, i, path, report);
-            node = node_of<LEVEL>(path);
-            if (LEVEL == 0 || node & 1)
-                atomicAdd(&words[(int64_t)movie * SLOTS + node / 2], (word)residual + ((word)1 << COUNT_AT));
-        }
-#pragma unroll
-        for (int n = 0; n < NODES; n++) {
-            sums[n] += node == n ? residual : 0;
-            counts[n] += __popc(__ballot_sync(WHOLE_WARP, node == n));
-        }
+    const int64_t end = p.begins[run + 1];
+    struct lane_sums<NODES> sums = {};
+    if (lane == 0) p.run_bits[run] = (uint8_t)bits;
+    for (int64_t at = p.begins[run] + lane; at < end + lane; at += 32 * AT_ONCE)
+        sum_of_run<LEVEL, UPDATE>(p, at, end, bits, leaves, sums, report);
+    const struct tree_total own = own_total(sums);
+    if (lane >= NODES || own.count == 0) return;
+    add_total(&p.user_totals[((int64_t)user << LEVEL) + lane], own);
+    add_total(&kinds[(kind << LEVEL) + lane], own);
+}
+
+/* The whole block: its lanes' reports, added to what the host gets. */
+static __device__ void send_report(const struct lane_report &own, struct update_report *to) {
+    __shared__ struct update_report all;
+    const unsigned reach = __reduce_or_sync(WHOLE_WARP, own.reach);
+    word low = own.low, high = own.high;
+    for (int half = 16; half > 0; half /= 2) {
+        low += __shfl_xor_sync(WHOLE_WARP, low, half);
+        high += __shfl_xor_sync(WHOLE_WARP, high, half);
     }
-#pragma unroll
-    for (int n = 0; n < NODES; n++) {
-        const int64_t sum = warp_sum(sums[n]);
-        if (lane > 0 || counts[n] == 0) continue;
-        add_total(&p.user_totals[((int64_t)user << LEVEL) + n], sum, counts[n]);
-        add_total(&kinds[(kind << LEVEL) + n], sum, counts[n]);
+    if (threadIdx.x == 0) all = {0, 0, 0};
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) {
+        atomicAdd(&all.low, low);
+        atomicAdd(&all.high, high);
+        atomicOr(&all.reach, reach);
     }
+    __syncthreads();
+    if (threadIdx.x > 0) return;
+    atomicAdd(&to->low, all.low);
+    atomicAdd(&to->high, all.high);
+    atomicOr(&to->reach, all.reach);
+}
+
+static __device__ __forceinline__ void load_leaves(const struct sums_params &p, int32_t *leaves) {
+    for (int i = (int)threadIdx.x; i < TREE_PATHS; i += THREADS) leaves[i] = p.leaves[i];
 }
 
 /* A block a stretch of the runs, about as many each. */
 template <int LEVEL, int UPDATE>
 static __global__ void __launch_bounds__(THREADS) runs_kernel(const __grid_constant__ struct sums_params p) {
     extern __shared__ struct tree_total kinds[];
+    __shared__ int32_t leaves[TREE_PATHS];
     const int64_t end = p.n_runs * (blockIdx.x + 1) / gridDim.x;
     struct lane_report report = {0, 0, 0};
     for (int i = (int)threadIdx.x; i < p.n_kinds << LEVEL; i += THREADS) kinds[i].sum = kinds[i].count = 0;
+    if (UPDATE) load_leaves(p, leaves);
     __syncthreads();
     for (int64_t run = p.n_runs * blockIdx.x / gridDim.x + threadIdx.x / 32; run < end; run += WARPS)
-        sum_run<LEVEL, UPDATE>(p, run, kinds, report);
+        sum_run<LEVEL, UPDATE>(p, run, leaves, kinds, report);
     __syncthreads();
     for (int i = (int)threadIdx.x; i < p.n_kinds << LEVEL; i += THREADS)
-        if (kinds[i].count) add_total(&p.kind_totals[i], kinds[i].sum, (int)kinds[i].count);
-    if (!UPDATE) return;
-    atomicAdd(&p.report->low, report.low);
-    atomicAdd(&p.report->high, report.high);
-    atomicOr(&p.report->reach, report.reach);
+        if (kinds[i].count) add_total(&p.kind_totals[i], kinds[i]);
+    if (UPDATE) send_report(report, p.report);
 }
 
-/* A thread a (movie, slot): its words of all segments. `above` is NULL at the root. */
-static __global__ void __launch_bounds__(THREADS)
-    unpack_kernel(const word *words, int64_t size, int segments, const struct tree_total *above,
-                  struct tree_total *out) {
-    const int64_t at = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (at >= size) return;
-    struct tree_total total = {0, 0};
-    for (int s = 0; s < segments; s++) {
-        const word packed = words[s * size + at];
-        const int64_t sum = (int64_t)(packed << (64 - COUNT_AT)) >> (64 - COUNT_AT);
-        total.sum += sum;
-        total.count += (int64_t)((packed - (word)sum) >> COUNT_AT);
+/* ---- movies ---- */
+
+/* Ratings at .. of a piece that ends at `end`, as above. */
+template <int LEVEL, int UPDATE, int NODES>
+static __device__ __forceinline__ void sum_of_piece(const struct sums_params &p, int64_t at, int64_t end, int bits,
+                                                    const int32_t *leaves, struct lane_sums<NODES> &sums) {
+    int32_t residuals[AT_ONCE], paths[AT_ONCE];
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++) {
+        const int64_t i = at + 32 * k;
+        residuals[k] = i < end ? p.movie_residuals[i] : 0;
+        paths[k] = i < end && (LEVEL > 0 || UPDATE) ? p.run_of[i] : 0;
     }
-    if (!above) {
-        out[at] = total;
-        return;
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++)
+        if (LEVEL > 0 || UPDATE) paths[k] = bits | p.run_bits[paths[k]];
+#pragma unroll
+    for (int k = 0; k < AT_ONCE; k++) {
+        const int64_t i = at + 32 * k;
+        if (i >= end) continue;
+        if (UPDATE) {
+            residuals[k] -= leaves[paths[k]];
+            p.movie_residuals[i] = residuals[k];
+        }
+        add_rating<LEVEL>(sums, paths[k], residuals[k]);
     }
-    out[2 * at] = {above[at].sum - total.sum, above[at].count - total.count};
-    out[2 * at + 1] = total;
 }
+
+/* A warp a piece. */
+template <int LEVEL, int UPDATE>
+static __global__ void __launch_bounds__(THREADS) pieces_kernel(const __grid_constant__ struct sums_params p) {
+    enum { NODES = 1 << LEVEL };
+    __shared__ int32_t leaves[TREE_PATHS];
+    const int64_t at = (int64_t)blockIdx.x * WARPS + threadIdx.x / 32;
+    const int lane = (int)threadIdx.x % 32;
+    if (UPDATE) {
+        load_leaves(p, leaves);
+        __syncthreads();
+    }
+    if (at >= p.n_pieces) return;
+    const struct tree_piece piece = p.pieces[at];
+    const int64_t end = piece.begin + piece.n;
+    const int bits = p.movie_bits[piece.movie];
+    struct lane_sums<NODES> sums = {};
+    for (int64_t i = piece.begin + lane; i < end + lane; i += 32 * AT_ONCE)
+        sum_of_piece<LEVEL, UPDATE>(p, i, end, bits, leaves, sums);
+    const struct tree_total own = own_total(sums);
+    if (lane < NODES && own.count > 0) add_total(&p.movie_totals[((int64_t)piece.movie << LEVEL) + lane], own);
+}
+
+/* ---- the pass ---- */
 
 template <int LEVEL, int UPDATE>
 static reel_status launch(struct cuda_backend *cuda, const struct sums_params *p, reel_error *err) {
     const size_t shared = ((size_t)p->n_kinds << LEVEL) * sizeof(struct tree_total);
-    runs_kernel<LEVEL, UPDATE><<<BLOCKS, THREADS, shared, cuda->stream>>>(*p);
-    return cuda_launched(cuda, "runs_kernel", err);
+    const int64_t wanted = (p->n_runs + WARPS - 1) / WARPS, most = BLOCKS, blocks = wanted < most ? wanted : most;
+    if (blocks == 0) return REEL_OK;
+    runs_kernel<LEVEL, UPDATE><<<(unsigned)blocks, THREADS, shared, cuda->stream>>>(*p);
+    TRY_RETURN(cuda_launched(cuda, "runs_kernel", err));
+    pieces_kernel<LEVEL, UPDATE><<<(unsigned)((p->n_pieces + WARPS - 1) / WARPS), THREADS, 0, cuda->stream>>>(*p);
+    return cuda_launched(cuda, "pieces_kernel", err);
 }
 
-static reel_status clear_outputs(struct cuda_backend *cuda, const struct tree_sums_args *args, void *scratch,
-                                 size_t scratch_bytes, reel_error *err) {
+static reel_status clear_outputs(struct cuda_backend *cuda, const struct tree_sums_args *args, void *report,
+                                 reel_error *err) {
     const struct backend_ops *ops = cuda->base.ops;
+    const struct tree_runs *runs = args->runs;
     const size_t node = sizeof(struct tree_total) << args->level;
-    TRY_RETURN(ops->zero(&cuda->base, args->users, (size_t)args->runs->n_users * node, err));
-    TRY_RETURN(ops->zero(&cuda->base, args->kinds, (size_t)args->runs->n_kinds * node, err));
-    return ops->zero(&cuda->base, scratch, scratch_bytes, err);
+    TRY_RETURN(ops->zero(&cuda->base, args->users, (size_t)runs->n_users * node, err));
+    TRY_RETURN(ops->zero(&cuda->base, args->movies, (size_t)runs->n_movies * node, err));
+    TRY_RETURN(ops->zero(&cuda->base, args->kinds, (size_t)runs->n_kinds * node, err));
+    return args->leaves ? ops->zero(&cuda->base, report, sizeof(struct update_report), err) : REEL_OK;
+}
+
+static void fill_params(const struct tree_sums_args *args, char *scratch, struct sums_params *p) {
+    const struct tree_runs *runs = args->runs;
+    const struct tree_by_movie *by_movie = args->by_movie;
+    *p = {.n_kinds = runs->n_kinds,
+          .n_runs = runs->n_runs,
+          .n_pieces = by_movie->n_pieces,
+          .begins = runs->begins,
+          .users = runs->users,
+          .movies = runs->movies,
+          .kinds = runs->kinds,
+          .pieces = by_movie->pieces,
+          .run_of = by_movie->runs,
+          .residuals = args->residuals,
+          .movie_residuals = by_movie->residuals,
+          .user_bits = args->user_bits,
+          .movie_bits = args->movie_bits,
+          .kind_bits = args->kind_bits,
+          .run_bits = (uint8_t *)scratch + sizeof(struct update_report),
+          .leaves = args->leaves,
+          .user_totals = args->users,
+          .movie_totals = args->movies,
+          .kind_totals = args->kinds,
+          .report = (struct update_report *)scratch};
 }
 
 reel_status cuda_tree_sums(struct backend *backend, struct tree_sums_args *args, reel_error *err) {
     typedef reel_status (*launcher)(struct cuda_backend *, const struct sums_params *, reel_error *);
     static const launcher by_level[] = {launch<0, 0>, launch<1, 0>, launch<2, 0>}, update = launch<0, 1>;
     struct cuda_backend *cuda = (struct cuda_backend *)backend;
-    const struct tree_runs *runs = args->runs;
-    const int64_t size = (int64_t)runs->n_movies << (args->level ? args->level - 1 : 0);
-    const int segments = tree_sums_segments(runs);
-    const size_t bytes = (size_t)segments * (size_t)size * sizeof(word);
     struct update_report report = {0, 0, 0};
-    char *at;
+    struct sums_params p;
+    char *scratch;
     args->squares[0] = args->squares[1] = args->reach = 0;
     TRY_RETURN(cuda_backend_use(cuda, err));
-    TRY_RETURN(cuda_scratch(cuda, 0, sizeof report + bytes, (void **)&at, err));
-    TRY_RETURN(clear_outputs(cuda, args, at, sizeof report + bytes, err));
-    const struct sums_params p = {.n_movies = runs->n_movies,
-                                  .n_kinds = runs->n_kinds,
-                                  .n_runs = runs->n_runs,
-                                  .begins = runs->begins,
-                                  .users = runs->users,
-                                  .owners = runs->owners,
-                                  .movies = runs->movies,
-                                  .kinds = runs->kinds,
-                                  .residuals = args->residuals,
-                                  .user_bits = args->user_bits,
-                                  .movie_bits = args->movie_bits,
-                                  .kind_bits = args->kind_bits,
-                                  .leaves = args->leaves,
-                                  .user_totals = args->users,
-                                  .kind_totals = args->kinds,
-                                  .words = (word *)(at + sizeof report),
-                                  .report = (struct update_report *)at};
+    TRY_RETURN(cuda_scratch(cuda, 0, sizeof report + (size_t)args->runs->n_runs, (void **)&scratch, err));
+    TRY_RETURN(clear_outputs(cuda, args, scratch, err));
+    fill_params(args, scratch, &p);
     TRY_RETURN((args->leaves ? update : by_level[args->level])(cuda, &p, err));
-    if (size > 0)
-        unpack_kernel<<<(unsigned)((size + THREADS - 1) / THREADS), THREADS, 0, cuda->stream>>>(
-            p.words, size, segments, args->level ? args->above : NULL, args->movies);
-    TRY_RETURN(cuda_launched(cuda, "unpack_kernel", err));
     if (!args->leaves) return REEL_OK;
     TRY_RETURN(backend->ops->download(backend, &report, p.report, sizeof report, err));
     args->squares[0] = report.low + (report.high << 32);
     args->squares[1] = (report.high >> 32) + (args->squares[0] < report.low);
     args->reach = report.reach;
     return REEL_OK;
+}
+
+/* ---- the order by movies ---- */
+
+/* A thread a rating. */
+static __global__ void __launch_bounds__(THREADS) count_kernel(int64_t n, const int32_t *movies, word *counts) {
+    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
+    if (i < n) atomicAdd(&counts[movies[i]], 1);
+}
+
+struct order_params {
+    int64_t n_runs;
+    const int64_t *begins;
+    const int32_t *movies, *residuals;
+    word *next; /* (n_movies,) where a movie's next rating goes */
+    int32_t *runs, *movie_residuals;
+};
+
+/* A warp a run. A movie's ratings come in any order: they are added up. */
+static __global__ void __launch_bounds__(THREADS) order_kernel(const __grid_constant__ struct order_params p) {
+    const int64_t run = (int64_t)blockIdx.x * WARPS + threadIdx.x / 32;
+    if (run >= p.n_runs) return;
+    for (int64_t i = p.begins[run] + threadIdx.x % 32; i < p.begins[run + 1]; i += 32) {
+        const word to = atomicAdd(&p.next[p.movies[i]], 1);
+        p.runs[to] = (int32_t)run;
+        p.movie_residuals[to] = p.residuals[i];
+    }
+}
+
+/* Counts become the places where movies begin. Returns how many pieces there are. */
+static int64_t cut_pieces(int32_t n_movies, word *counts, struct tree_piece *pieces) {
+    int64_t n = 0, at = 0;
+    for (int32_t movie = 0; movie < n_movies; movie++) {
+        int64_t left = (int64_t)counts[movie];
+        counts[movie] = (word)at;
+        while (left > 0) {
+            const int32_t size = left < TREE_PIECE_MAX ? (int32_t)left : (int32_t)TREE_PIECE_MAX;
+            pieces[n++] = {at, movie, size};
+            at += size;
+            left -= size;
+        }
+    }
+    return n;
+}
+
+/* Counts each movie's ratings, and puts the pieces and the places where movies begin on the device. */
+static reel_status make_pieces(struct cuda_backend *cuda, const struct tree_order_args *args, word *next,
+                               reel_error *err) {
+    reel_status status = REEL_OK;
+    const struct backend_ops *ops = cuda->base.ops;
+    const struct tree_runs *runs = args->runs;
+    struct tree_by_movie *out = args->out;
+    const size_t bytes = (size_t)runs->n_movies * sizeof(word);
+    struct tree_piece *pieces = NULL;
+    word *counts = NULL;
+    TRY(MEM_RAW(&counts, runs->n_movies, err));
+    TRY(MEM_RAW(&pieces, tree_pieces_most(runs), err));
+    TRY(ops->zero(&cuda->base, next, bytes, err));
+    count_kernel<<<(unsigned)((runs->n_ratings + THREADS - 1) / THREADS), THREADS, 0, cuda->stream>>>(
+        runs->n_ratings, runs->movies, next);
+    TRY(cuda_launched(cuda, "count_kernel", err));
+    TRY(ops->download(&cuda->base, counts, next, bytes, err));
+    out->n_pieces = cut_pieces(runs->n_movies, counts, pieces);
+    TRY(ops->upload(&cuda->base, next, counts, bytes, err));
+    TRY(ops->upload(&cuda->base, out->pieces, pieces, (size_t)out->n_pieces * sizeof *pieces, err));
+cleanup:
+    mem_free(counts);
+    mem_free(pieces);
+    return status;
+}
+
+reel_status cuda_tree_order(struct backend *backend, const struct tree_order_args *args, reel_error *err) {
+    struct cuda_backend *cuda = (struct cuda_backend *)backend;
+    const struct tree_runs *runs = args->runs;
+    word *next;
+    args->out->n_pieces = 0;
+    TRY_RETURN(cuda_backend_use(cuda, err));
+    if (runs->n_ratings == 0) return REEL_OK;
+    if (runs->n_runs > INT_MAX)
+        return error_set(err, REEL_UNSUPPORTED, "the CUDA backend takes at most %d runs of ratings (found %lld)",
+                         INT_MAX, (long long)runs->n_runs);
+    TRY_RETURN(cuda_scratch(cuda, 0, (size_t)runs->n_movies * sizeof *next, (void **)&next, err));
+    TRY_RETURN(make_pieces(cuda, args, next, err));
+    const struct order_params p = {.n_runs = runs->n_runs,
+                                   .begins = runs->begins,
+                                   .movies = runs->movies,
+                                   .residuals = args->residuals,
+                                   .next = next,
+                                   .runs = args->out->runs,
+                                   .movie_residuals = args->out->residuals};
+    order_kernel<<<(unsigned)((runs->n_runs + WARPS - 1) / WARPS), THREADS, 0, cuda->stream>>>(p);
+    return cuda_launched(cuda, "order_kernel", err);
 }

@@ -49,6 +49,7 @@ struct kmeans_assign_args;
 struct forest_movies_args;
 struct forest_pairs_args;
 struct forest_topk_args;
+struct tree_order_args;
 struct tree_sums_args;
 struct tree_splits_args;
 struct tree_bits_args;
@@ -91,6 +92,7 @@ struct backend_ops {
     reel_status (*forest_movies)(struct backend *backend, const struct forest_movies_args *args, reel_error *err);
     reel_status (*forest_pairs)(struct backend *backend, const struct forest_pairs_args *args, reel_error *err);
     reel_status (*forest_topk)(struct backend *backend, const struct forest_topk_args *args, reel_error *err);
+    reel_status (*tree_order)(struct backend *backend, const struct tree_order_args *args, reel_error *err);
     reel_status (*tree_sums)(struct backend *backend, struct tree_sums_args *args, reel_error *err);
     reel_status (*tree_splits)(struct backend *backend, const struct tree_splits_args *args, reel_error *err);
     reel_status (*tree_bits)(struct backend *backend, const struct tree_bits_args *args, reel_error *err);

@@ -109,7 +109,7 @@ struct tree_total {
 };
 
 /* Splits of three levels at most, so depths 1 to 3. */
-enum { TREE_BITS = 7, TREE_PATHS = 1 << TREE_BITS, TREE_RUN_MAX = 1 << 15 };
+enum { TREE_BITS = 7, TREE_PATHS = 1 << TREE_BITS, TREE_RUN_MAX = 1 << 11 };
 
 /* Runs of ratings; the same for all passes of a fit. N ratings, R runs, K kinds of calendar rows. */
 struct tree_runs {
@@ -132,25 +132,49 @@ static inline int64_t tree_sums_room(const struct tree_runs *runs) {
 }
 
 /* A sum and a count share a word of 64 bits, the count from bit 47 on: an owner rates a movie once, and the residuals
- * of 2^14 of them, below 2^31 each, stay below 2^46. A device has a set of such words for every 2^14 owners. */
+ * of 2^14 of them, below 2^31 each, stay below 2^46. */
 enum { TREE_COUNT_AT = 47, TREE_SEGMENT_BITS = 14 };
 
-static inline int32_t tree_sums_segments(const struct tree_runs *runs) {
-    return ((runs->n_owners > 0 ? runs->n_owners : runs->n_users) >> TREE_SEGMENT_BITS) + 1;
+/* The ratings once more, movie by movie, on devices that want them so. */
+enum { TREE_PIECE_MAX = 1 << 11 };
+
+struct tree_piece { /* of one movie's ratings */
+    int64_t begin;
+    int32_t movie, n; /* 1 <= n <= TREE_PIECE_MAX */
+};
+
+struct tree_by_movie {
+    int64_t n_pieces;
+    struct tree_piece *pieces; /* (dev) (tree_pieces_most(),) */
+    int32_t *runs;             /* (dev) (N,) a rating's run */
+    int32_t *residuals;        /* (dev) (N,) kept up to date by tree_sums */
+};
+
+static inline int64_t tree_pieces_most(const struct tree_runs *runs) {
+    return runs->n_movies + runs->n_ratings / TREE_PIECE_MAX;
 }
 
-/* Bytes of a device's working memory. */
+/* Bytes of a device's arrays above, and of its working memory. */
 static inline size_t tree_sums_device_bytes(const struct tree_runs *runs) {
-    return (size_t)tree_sums_segments(runs) * (size_t)runs->n_movies * 2 * sizeof(uint64_t);
+    return (size_t)runs->n_ratings * 2 * sizeof(int32_t) + (size_t)tree_pieces_most(runs) * sizeof(struct tree_piece) +
+           (size_t)runs->n_runs + (size_t)runs->n_movies * sizeof(int64_t);
 }
+
+/* tree_order: makes that order, of a movie's ratings any. NULL where tree_sums goes by the runs alone. Waits. */
+struct tree_order_args {
+    const struct tree_runs *runs;
+    const int32_t *residuals; /* (dev) (N,) in the order of the runs */
+    struct tree_by_movie *out;
+};
 
 /* tree_sums: one pass. Waits where leaves are given. */
 struct tree_sums_args {
     const struct tree_runs *runs;
-    int32_t *residuals;        /* (dev) (N,) in the order of the runs */
-    const uint8_t *user_bits;  /* (dev) (U,) */
-    const uint8_t *movie_bits; /* (dev) (M,) */
-    const uint8_t *kind_bits;  /* (dev) (K,) */
+    int32_t *residuals;                   /* (dev) (N,) in the order of the runs */
+    const struct tree_by_movie *by_movie; /* NULL where there is no tree_order */
+    const uint8_t *user_bits;             /* (dev) (U,) */
+    const uint8_t *movie_bits;            /* (dev) (M,) */
+    const uint8_t *kind_bits;             /* (dev) (K,) */
     const int32_t *leaves;     /* (dev) (TREE_PATHS,) by a rating's byte: taken off its residual first; NULL = none */
     int level;                 /* 0..2: nodes 0 .. (1 << level) - 1 are told apart by the bits of the levels above */
     struct tree_total *users;  /* (dev) (U, 1 << level) out */

@@ -7,7 +7,13 @@
 #include "core/error.h"
 #include "core/mem.h"
 
-enum { LEVELS_MAX = 3, USERS_A_TASK = 256, RATINGS_A_PART = 1 << 15, KINDS_MAX = STAR_HOURS + 1 };
+enum {
+    LEVELS_MAX = 3,
+    USERS_A_TASK = 256,
+   
+    RATINGS_A_PART = 1 << 15,
+    KINDS_MAX = STAR_HOURS + 1
+};
 
 struct tree_quick {
     struct job_memory job;
@@ -24,6 +30,7 @@ struct tree_quick {
     uint64_t *scratch;
     int32_t first_hour[KINDS_MAX];        /* of a kind */
     int32_t *residuals;                   /* (dev) (N,) */
+    struct tree_by_movie by_movie;        /* (dev) where the backend has tree_order */
     int32_t *leaves;                      /* (dev) (TREE_PATHS,) */
     uint8_t *bits[STAR_TABLES];           /* (dev) (rows,) users, movies, kinds: of the tree so far */
     struct tree_total *sums[STAR_TABLES]; /* (dev) (rows, nodes of the level) of users, movies, kinds */
@@ -253,6 +260,17 @@ static reel_status place_residuals(struct tree_quick *quick, struct tree_pass *p
     return REEL_OK;
 }
 
+static reel_status order_by_movie(struct tree_quick *quick, reel_error *err) {
+    const struct backend_ops *ops = quick->job.backend->ops;
+    struct tree_by_movie *by_movie = &quick->by_movie;
+    const struct tree_order_args args = {&quick->runs, quick->residuals, by_movie};
+    if (!ops->tree_order) return REEL_OK;
+    TRY_RETURN(JOB_ZEROS(&quick->job, &by_movie->pieces, tree_pieces_most(&quick->runs), err));
+    TRY_RETURN(JOB_ZEROS(&quick->job, &by_movie->runs, quick->runs.n_ratings, err));
+    TRY_RETURN(JOB_ZEROS(&quick->job, &by_movie->residuals, quick->runs.n_ratings, err));
+    return ops->tree_order(quick->job.backend, &args, err);
+}
+
 static reel_status place_arrays(struct tree_quick *quick, struct tree_pass *pass, const int32_t rows[STAR_TABLES],
                                 reel_error *err) {
     struct tree_runs *runs = &quick->runs;
@@ -268,7 +286,8 @@ static reel_status place_arrays(struct tree_quick *quick, struct tree_pass *pass
         TRY_RETURN(JOB_ZEROS(job, &quick->sums[t], (int64_t)rows[t] << (LEVELS_MAX - 1), err));
     }
     TRY_RETURN(JOB_ZEROS(job, &quick->above, (int64_t)rows[STAR_MOVIE] << (LEVELS_MAX - 1), err));
-    return place_residuals(quick, pass, err);
+    TRY_RETURN(place_residuals(quick, pass, err));
+    return order_by_movie(quick, err);
 }
 
 /* What the pass's own loops need and this way does not. */
@@ -373,6 +392,7 @@ reel_status tree_quick_run(struct tree_pass *pass, reel_error *err) {
     quick->search->sums[STAR_MOVIE] = quick->sums[STAR_MOVIE];
     struct tree_sums_args args = {.runs = &quick->runs,
                                   .residuals = quick->residuals,
+                                  .by_movie = backend->ops->tree_order ? &quick->by_movie : NULL,
                                   .user_bits = quick->bits[STAR_USER],
                                   .movie_bits = quick->bits[STAR_MOVIE],
                                   .kind_bits = quick->bits[STAR_CALENDAR],

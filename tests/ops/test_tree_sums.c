@@ -95,9 +95,37 @@ static void add(struct tree_total *to, int32_t residual) {
     to->count++;
 }
 
+/* The sums of args are `expected`. */
+static void check_sums(struct job_memory *job, const struct tree_sums_args *args,
+                       struct tree_total *const expected[3]) {
+    struct tree_total *const found[3] = {args->users, args->movies, args->kinds};
+    const int32_t rows[3] = {args->runs->n_users, args->runs->n_movies, args->runs->n_kinds};
+    for (int t = 0; t < 3; t++) {
+        const size_t bytes = ((size_t)rows[t] << args->level) * sizeof **found;
+        void *got = get_bytes(job, found[t], bytes);
+        CHECK(memcmp(got, expected[t], bytes) == 0);
+        mem_free(got);
+    }
+}
+
+/* The ratings movie by movie, where the backend wants them so. */
+static const struct tree_by_movie *by_movie_of(struct job_memory *job, const struct tree_runs *runs,
+                                               const int32_t *residuals, struct tree_by_movie *out) {
+    const struct backend_ops *ops = job->backend->ops;
+    const struct tree_order_args args = {runs, residuals, out};
+    reel_error err;
+    if (!ops->tree_order) return NULL;
+    REQUIRE_OK(JOB_ZEROS(job, &out->pieces, tree_pieces_most(runs), &err), err);
+    REQUIRE_OK(JOB_ZEROS(job, &out->runs, runs->n_ratings, &err), err);
+    REQUIRE_OK(JOB_ZEROS(job, &out->residuals, runs->n_ratings, &err), err);
+    REQUIRE_OK(ops->tree_order(job->backend, &args, &err), err);
+    return out;
+}
+
 static void check(struct problem *p, struct backend *backend, int level, int update) {
     struct job_memory job = {.backend = backend};
     struct tree_runs runs = p->runs;
+    struct tree_by_movie by_movie;
     reel_error err;
     const int32_t rows[3] = {p->runs.n_users, p->runs.n_movies, p->runs.n_kinds};
     struct tree_total *sums[3], *expected[3], *above = room((int64_t)p->runs.n_movies << level, sizeof *above);
@@ -140,21 +168,19 @@ static void check(struct problem *p, struct backend *backend, int level, int upd
                                   .kinds = PUT(&job, sums[2], (int64_t)rows[2] << level),
                                   .above = level ? PUT(&job, above, (int64_t)rows[1] << (level - 1)) : NULL,
                                   .scratch = scratch};
+    args.by_movie = by_movie_of(&job, &runs, args.residuals, &by_movie);
     REQUIRE_OK(backend->ops->tree_sums(backend, &args, &err), err);
-    struct tree_total *const found[3] = {args.users, args.movies, args.kinds};
     void *after = get_bytes(&job, args.residuals, (size_t)runs.n_ratings * 4);
     CHECK(memcmp(after, residuals, (size_t)runs.n_ratings * 4) == 0);
     mem_free(after);
-    for (int t = 0; t < 3; t++) {
-        const size_t bytes = ((size_t)rows[t] << level) * sizeof **sums;
-        void *got = get_bytes(&job, found[t], bytes);
-        CHECK(memcmp(got, expected[t], bytes) == 0);
-        mem_free(got);
-    }
+    check_sums(&job, &args, expected);
     if (update) {
         double squares = (double)args.squares[1] * 0x1p64 + (double)args.squares[0];
         CHECK(fabs(squares - squared) <= 1e-12 * squared);
         CHECK(args.reach >= farthest - 1 && args.reach <= 2 * (uint64_t)farthest + 1);
+        args.leaves = NULL; /* what was taken off stays off */
+        REQUIRE_OK(backend->ops->tree_sums(backend, &args, &err), err);
+        check_sums(&job, &args, expected);
     }
     job_memory_free(&job);
     for (int t = 0; t < 3; t++) free(sums[t]), free(expected[t]);
