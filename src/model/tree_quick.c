@@ -10,7 +10,7 @@
 enum {
     LEVELS_MAX = 3,
     USERS_A_TASK = 256,
-   
+    RATINGS_A_TASK = 1 << 16,
     RATINGS_A_PART = 1 << 15,
     KINDS_MAX = STAR_HOURS + 1
 };
@@ -71,17 +71,47 @@ static int compare_popularity(const void *a, const void *b) {
     return (x->movie > y->movie) - (x->movie < y->movie);
 }
 
+struct movies_job {
+    const struct ratings *ratings;
+    int stride;
+    int32_t n;        /* rows of movies */
+    uint32_t *counts; /* (threads, n): of a row a thread, as a user rates a movie once */
+};
+
+static void movies_task(void *arg, int64_t task, int worker) {
+    const struct movies_job *job = arg;
+    const struct ratings *ratings = job->ratings;
+    const int64_t begin = task * RATINGS_A_TASK, left = ratings->n_ratings - begin;
+    uint32_t *counts = job->counts + (int64_t)worker * job->n;
+    for (int64_t i = begin; i < begin + (left < RATINGS_A_TASK ? left : RATINGS_A_TASK); i++)
+        counts[features_row(job->stride, ratings->user_movies[i], ratings->user_ratings[i])]++;
+}
+
+/* The ratings of each row of movies. */
+static reel_status count_movies(reel_context *ctx, struct movies_job *job, struct popularity *out, reel_error *err) {
+    const int threads = thread_pool_size(ctx->pool);
+    TRY_RETURN(MEM_NEW(&job->counts, (int64_t)threads * job->n, err));
+    thread_pool_run(ctx->pool, (job->ratings->n_ratings + RATINGS_A_TASK - 1) / RATINGS_A_TASK, movies_task, job);
+    for (int32_t m = 0; m < job->n; m++) {
+        out[m] = (struct popularity){0, m};
+        for (int t = 0; t < threads; t++) out[m].count += job->counts[(int64_t)t * job->n + m];
+    }
+    mem_free(job->counts);
+    return REEL_OK;
+}
+
 /* Numbers the rows of movies that occur. */
-static reel_status number_movies(struct tree_quick *quick, const struct ratings *ratings, reel_error *err) {
+static reel_status number_movies(reel_context *ctx, struct tree_quick *quick, const struct ratings *ratings,
+                                 reel_error *err) {
     reel_status status = REEL_OK;
     struct popularity *counts = NULL;
-    int32_t n = ratings->n_movies * quick->stride, used = 0;
-    TRY(MEM_NEW(&counts, n, err));
+    const int32_t n = ratings->n_movies * quick->stride;
+    int32_t used = 0;
+    struct movies_job job = {.ratings = ratings, .stride = quick->stride, .n = n};
+    TRY(MEM_RAW(&counts, n, err));
     TRY(MEM_RAW(&quick->movie_at, n, err));
     TRY(MEM_RAW(&quick->number_of, n, err));
-    for (int32_t m = 0; m < n; m++) counts[m].movie = m;
-    for (int64_t i = 0; i < ratings->n_ratings; i++)
-        counts[features_row(quick->stride, ratings->user_movies[i], ratings->user_ratings[i])].count++;
+    TRY(count_movies(ctx, &job, counts, err));
     qsort(counts, (size_t)n, sizeof *counts, compare_popularity);
     for (; used < n && counts[used].count > 0; used++) {
         quick->movie_at[used] = counts[used].movie;
@@ -345,7 +375,7 @@ reel_status tree_quick_new(reel_context *ctx, struct tree_pass *pass, const stru
     quick->stride = pass->stride;
     drop_tables(pass);
     find_kinds(quick, columns);
-    TRY_RETURN(number_movies(quick, ratings, err));
+    TRY_RETURN(number_movies(ctx, quick, ratings, err));
     TRY_RETURN(MEM_RAW(&quick->scratch, thread_pool_size(ctx->pool) * tree_sums_room(&quick->runs), err));
     TRY_RETURN(regroup(ctx, quick, pass, err));
     const int32_t rows[STAR_TABLES] = {quick->runs.n_users, quick->runs.n_movies, quick->runs.n_kinds};
