@@ -352,8 +352,8 @@ for affinity in cosine polynomial rbf; do
         eigen=$(number "$work/out.json" eigen_seconds)
         row "gpu clusters" "$affinity all users of the twin" "$(awk -v a="$(number "$work/out.json" profile_seconds)" \
             -v b="$eigen" -v c="$(number "$work/out.json" assign_seconds)" 'BEGIN { printf "%.3f", a + b + c }')" s
-        [ $affinity != rbf ] || share "gpu rbf" "$(awk -v n="$(number "$work/out.json" iterations)" \
-            'BEGIN { print (n + 2) * 138493 ^ 2 * 113e-9 }')" "$fp64" "$(awk -v s="$eigen" 'BEGIN { print 1000 * s }')"
+        [ $affinity != rbf ] || share "gpu rbf" "$(awk -v n="$(number "$work/out.json" products)" \
+            'BEGIN { print (n + 1) * 138493 ^ 2 * 113e-9 }')" "$fp64" "$(awk -v s="$eigen" 'BEGIN { print 1000 * s }')"
     else
         fail "clusters, $affinity: $(head -n 1 "$work/err")"
     fi
