@@ -318,6 +318,7 @@ static void test_other_device(void) {
     reel_error err;
     reel_status status;
     ctx->backend = &toaster;
+    strcpy(ctx->device, "auto");
     reel_model *model = fit(ctx, &p, "svd", &output), *expected = fit(plain, &p, "svd", &expected_output);
     CHECK(output.epochs[25].train_rmse == expected_output.epochs[25].train_rmse);
     strcpy(ctx->device, "toaster");
