@@ -9,16 +9,19 @@
 #if defined(REEL_CUDA_EMULATED)
 
 template <int FLOATS> static __device__ inline void async_copy(float *shared, const float *global, int take) {
-    for (int i = 0; i < FLOATS; i++) shared[i] = take ? global[i] : 0;
+    emulated_copy(shared, take ? global : NULL, FLOATS * sizeof(float));
 }
 
 static __device__ inline void async_copy_wait(void) {
+    emulated_copy_wait_all();
 }
 
 static __device__ inline void async_copy_commit(void) {
+    emulated_copy_commit();
 }
 
 template <int GROUPS> static __device__ inline void async_copy_wait_but(void) {
+    emulated_copy_wait(GROUPS);
 }
 
 #else

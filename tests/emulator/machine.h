@@ -11,6 +11,7 @@ enum { LANES = 32, WARPS_MAX = BLOCK_THREADS_MAX / LANES, PIECES_MAX = 32 };
 
 struct warp;
 struct machine;
+struct late_copies;
 
 /* A thread. */
 struct lane : emulated_thread {
@@ -19,7 +20,8 @@ struct lane : emulated_thread {
     int number; /* in its warp */
     int atomics;
     struct fiber fiber;
-    struct emulated_site site; /* where it waits */
+    struct emulated_site site;  /* where it waits */
+    struct late_copies *copies; /* NULL: none asked for */
 };
 
 /* What a lane brings to a primitive of its warp and takes from it. */
@@ -140,6 +142,8 @@ void barrier_release(struct block *block);
 void barrier_release_grid(struct machine *machine);
 /* warp.cc: the same for the primitives that lanes of the warp wait at. */
 void warp_release(struct warp *warp);
+/* copies.cc: the thread's copies that have not come yet do, for it has ended. */
+void copies_end(struct lane *lane);
 /* shared.cc: of one block, for all blocks that take its place. */
 void shared_make(struct block *block, size_t dynamic);
 void shared_begin(struct block *block);

@@ -28,6 +28,7 @@ static void shape_block(struct machine *machine, struct block *block, struct war
         lane->machine = machine;
         lane->warp = warp;
         lane->number = t % LANES;
+        lane->copies = NULL;
         lane->thread = {at % shape.x, at / shape.x % shape.y, at / shape.x / shape.y};
         lane->block_dim = shape;
         lane->grid_dim = machine->config->grid;

@@ -69,6 +69,38 @@ static void barriers_and_shared_memory(void) {
     for (unsigned i = 0; i < 5 * n; i++) CHECK_INT(words[i], i / n * 1000 + n - 1 - i % n);
 }
 
+/* out: how many lanes see their first copy before any wait, behind a wait for it, and their second one with the first.
+ */
+static __global__ void late_copies_kernel(unsigned *out, const unsigned *from) {
+    __shared__ unsigned room[2][32];
+    room[0][threadIdx.x] = room[1][threadIdx.x] = 0;
+    emulated_copy(&room[0][threadIdx.x], from, sizeof *from);
+    emulated_copy_commit();
+    emulated_copy(&room[1][threadIdx.x], from, sizeof *from);
+    emulated_copy_commit();
+    atomicAdd(&out[0], room[0][threadIdx.x] != 0);
+    emulated_copy_wait(1);
+    atomicAdd(&out[1], room[0][threadIdx.x] != 0);
+    atomicAdd(&out[2], room[1][threadIdx.x] != 0);
+    emulated_copy_wait_all();
+    atomicAdd(&out[3], room[1][threadIdx.x] != 0);
+    emulated_copy(&room[0][threadIdx.x], NULL, sizeof room[0][0]);
+    emulated_copy_wait_all();
+    atomicAdd(&out[4], room[0][threadIdx.x] == 0);
+}
+
+static void copies_come_late(void) {
+    CHECK_INT(cudaMemset(device_words, 0, 64), cudaSuccess);
+    CHECK_INT(cudaMemset(device_words + 8, 1, 4), cudaSuccess);
+    late_copies_kernel<<<1, 32>>>(device_words, device_words + 8);
+    fetch();
+    CHECK(words[0] > 4 && words[0] < 28);
+    CHECK_INT(words[1], 32);
+    CHECK(words[2] > 4 && words[2] < 28);
+    CHECK_INT(words[3], 32);
+    CHECK_INT(words[4], 32);
+}
+
 /* The blocks pass a word on, the last one first, and then meet. */
 static __global__ void relay_kernel(unsigned *out) {
     if (threadIdx.x == 0) {
@@ -173,6 +205,7 @@ int main(void) {
     RUN(primitives);
     RUN(barriers_and_shared_memory);
     RUN(blocks_of_a_cooperative_launch_take_turns);
+    RUN(copies_come_late);
     RUN(launches_and_copies_are_checked);
     RUN(broken_kernels_are_stopped);
     CHECK_INT(cudaFree(device_words), cudaSuccess);

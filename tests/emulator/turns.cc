@@ -128,6 +128,7 @@ void machine_resume(struct machine *machine, struct fiber *from, struct lane *ne
 /* The running thread has ended: those that waited for it alone go on. */
 static void end_lane(struct lane *lane) {
     struct block *block = lane->warp->block;
+    copies_end(lane);
     lane->warp->ended |= 1u << lane->number;
     block->n_ended++;
     lane->machine->n_live--;

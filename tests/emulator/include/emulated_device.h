@@ -82,6 +82,16 @@ template <class T> static inline T *emulated_static_shared(const char *name) {
     return (T *)emulated_shared_piece(&key, name, sizeof(T), alignof(T));
 }
 
+/* ---- copies that come late ---- */
+
+/* `bytes` to shared memory, zeros where `from` is NULL; now or at any time up to the wait that waits for it. */
+void emulated_copy(void *to, const void *from, size_t bytes);
+/* Ends a group of the thread's copies. */
+void emulated_copy_commit(void);
+/* Waits for all of its groups but the latest ones; for all its copies. */
+void emulated_copy_wait(int latest);
+void emulated_copy_wait_all(void);
+
 /* ---- warp primitives ---- */
 
 enum emulated_operation {
