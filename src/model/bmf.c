@@ -255,6 +255,8 @@ static reel_status run_sample(reel_context *ctx, struct run *run, int sample, st
     TRY_RETURN(context_check(ctx, err));
     double start = clock_seconds();
     TRY_RETURN(bmf_chain_step(&run->chain, (uint32_t)sample, err));
+    /* a sample's seconds are all of its work, and none of the one before */
+    TRY_RETURN(run->chain.job.backend->ops->sync(run->chain.job.backend, err));
     double seconds = clock_seconds() - start, rmse = NAN;
     output->fit_seconds += seconds;
     output->visited += run->chain.n_ratings;
