@@ -276,20 +276,42 @@ static void set_sweep(struct backend *backend, const struct data *p, float **out
     job_memory_free(&job);
 }
 
+static void check_set_sweep(struct data *p, double bound) {
+    float *expected[3], *found[3];
+    set_sweep(reference, p, expected);
+    set_sweep(device, p, found);
+    check_close("features", worst_of(expected[0], found[0], (int64_t)p->n_columns * p->stride), bound);
+    check_close("row sums", worst_of(expected[1], found[1], (int64_t)p->n_rows * p->stride), bound);
+    check_close("residuals", worst_of(expected[2], found[2], p->n), bound);
+    data_free(p);
+}
+
 /* Sums over up to 3,000 rows in another order (2e-6 of their size), handed on from draw to draw: each draw moves what
  * it was wrong by into the residuals, so that errors do not grow; some ten times that much. */
 static void set_sweep_matches(void) {
     const int ks[] = {1, 8, 33};
     for (int i = 0; i < 3; i++) {
         struct data p = data_new(ks[i], i % 2, i == 0 ? 7 : 3000, i == 0 ? 5 : 310, short_lengths, N_SHORT);
-        float *expected[3], *found[3];
-        set_sweep(reference, &p, expected);
-        set_sweep(device, &p, found);
-        check_close("features", worst_of(expected[0], found[0], (int64_t)p.n_columns * p.stride), 1e-4);
-        check_close("row sums", worst_of(expected[1], found[1], (int64_t)p.n_rows * p.stride), 1e-4);
-        check_close("residuals", worst_of(expected[2], found[2], p.n), 1e-4);
-        data_free(&p);
+        check_set_sweep(&p, 1e-4);
     }
+}
+
+/* Columns and rows whose sums are cut into several pieces, and batches of which one block has many ratings; then more
+ * batches than have their matrices in memory at a time. */
+static void set_sweep_matches_on_long_lists(void) {
+    const int64_t longer[] = {40, 140, 700}, few[] = {900, 1, 0, 17};
+    struct data p = data_new(9, 1, 5000, 130, longer, 3);
+    check_set_sweep(&p, 1e-4);
+    p = data_new(2, 0, 40, 600, longer, 3);
+    check_set_sweep(&p, 1e-4);
+    p = data_new(1, 1, 90, 256 * 64 + 70, few, 4);
+    check_set_sweep(&p, 1e-4);
+}
+
+static void set_sweep_of_nothing(void) {
+    const int64_t none[] = {0};
+    struct data p = data_new(3, 1, 4, 70, none, 1);
+    check_set_sweep(&p, 1e-6);
 }
 
 static void set_sweep_repeats_its_bits(void) {
@@ -458,6 +480,8 @@ static const struct device_row rows[] = {
     DEVICE_ROW(residuals_match),
     DEVICE_ROW(pair_scores_match),
     DEVICE_ROW(set_sweep_matches),
+    DEVICE_ROW(set_sweep_matches_on_long_lists),
+    DEVICE_ROW(set_sweep_of_nothing),
     DEVICE_ROW(set_sweep_repeats_its_bits),
     DEVICE_ROW(group_effects_match),
     DEVICE_ROW(moments_match),
