@@ -255,6 +255,9 @@ train "svd epoch" svd 41 "$copy" -p factors=128 --holdout 0.1                # t
 # docs/gpu.md: 0.9 x 2.95 TFLOP on the tensor cores; with cg 82 GB through the L2 cache
 train "als iteration" als 2650 "$fp16" -p factors=128 -p iterations=10 --holdout 0.1
 train "als cg iteration" als 74 "$copy" -p factors=128 -p solver=cg -p iterations=10 --holdout 0.1
+for sets in implicit_sets flipped; do
+    train "gibbs sample $sets" bmf "" "" -p factors=128 -p $sets=1 -p samples=3 -p burn_in=2 --holdout 0.1
+done
 train "gibbs sample" bmf 2650 "$fp16" -p factors=128 -p samples=20 --holdout 0.1
 case="twin k=256"
 train "als iteration" als 8850 "$fp16" -p factors=256 -p iterations=5 --holdout 0.1
