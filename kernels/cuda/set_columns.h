@@ -12,13 +12,7 @@
 #include "kernels/common/normal.h"
 #include "kernels/cuda/set_params.h"
 
-enum {
-    SLOTS = BATCH / WARPS,
-    HITS = 8,   /* rows of h that are read at a time */
-    QUEUE = 64, /* holds HITS - 1 rows and 32 more */
-    TILE_ROW = TILE + 4,
-    INVERSE_THREADS = 128
-};
+enum { SLOTS = BATCH / WARPS, HITS = 4, TILE_ROW = TILE + 4 };
 
 /* x of the block: 1 for the bias, 0 past the last dimension. */
 static __global__ void __launch_bounds__(THREADS) coefficients_kernel(const __grid_constant__ struct sweep_params p) {
@@ -31,17 +25,25 @@ static __global__ void __launch_bounds__(THREADS) coefficients_kernel(const __gr
 
 /* ---- sums of h over a column's rows ---- */
 
-/* Of row `row`, where lane_h has the lane's two elements of row 0; zeros where there is no row. */
-static __device__ __forceinline__ float2 two_of(const float *lane_h, int32_t row, int there) {
-    return there ? *(const float2 *)(lane_h + (int64_t)row * MATRIX) : make_float2(0, 0);
+struct column_tile {
+    int32_t rows[THREADS];
+    uint64_t before[THREADS];
+    int column; /* in its batch */
+};
+
+/* A lane's two elements of h of a row; adds nothing where there is no row. */
+static __device__ __forceinline__ float2 two_of(const struct sweep_params &p, int64_t row, int there) {
+    return there ? ((const float2 *)(p.h + row * MATRIX))[threadIdx.x % 32] : make_float2(0, 0);
 }
 
-/* Adds h of up to 32 rows, a lane each. */
-static __device__ __forceinline__ void add_own(const float *lane_h, int32_t row, int n, float2 &own) {
-    for (int at = 0; at < n; at += HITS) {
+/* Adds h of this warp's share of the tile's ratings. */
+static __device__ __forceinline__ void add_own(const struct sweep_params &p, const struct column_tile &tile, int n,
+                                               float2 &own) {
+    const int from = (int)threadIdx.x / 32 * 32;
+    for (int at = from; at < n && at < from + 32; at += HITS) {
         float2 h[HITS];
 #pragma unroll
-        for (int u = 0; u < HITS; u++) h[u] = two_of(lane_h, __shfl_sync(WHOLE_WARP, row, at + u), at + u < n);
+        for (int u = 0; u < HITS; u++) h[u] = two_of(p, tile.rows[at + u], at + u < n);
 #pragma unroll
         for (int u = 0; u < HITS; u++) {
             own.x += h[u].x;
@@ -50,68 +52,36 @@ static __device__ __forceinline__ void add_own(const float *lane_h, int32_t row,
     }
 }
 
-/* Rows that wait to be added to a pair's sum, the one that came in as number i at i % QUEUE. */
-struct queue {
-    __align__(16) int32_t rows[QUEUE];
-};
-
-/* Adds h of `n` rows, at most HITS, from number `from` on, a multiple of HITS. */
-static __device__ __forceinline__ void add_hits(const float *lane_h, const struct queue &queue, unsigned from, int n,
+/* Adds h of the ratings in `hits`, whose rows start at `rows`. */
+static __device__ __forceinline__ void add_hits(const struct sweep_params &p, const int32_t *rows, unsigned hits,
                                                 float2 &sum) {
-    float2 h[HITS];
+    while (hits) {
+        float2 h[HITS];
 #pragma unroll
-    for (int u = 0; u < HITS; u += 4) {
-        const int4 rows = *(const int4 *)&queue.rows[from % QUEUE + (unsigned)u];
-        h[u] = two_of(lane_h, rows.x, u < n);
-        h[u + 1] = two_of(lane_h, rows.y, u + 1 < n);
-        h[u + 2] = two_of(lane_h, rows.z, u + 2 < n);
-        h[u + 3] = two_of(lane_h, rows.w, u + 3 < n);
-    }
+        for (int u = 0; u < HITS; u++) {
+            h[u] = two_of(p, rows[hits ? __ffs((int)hits) - 1 : 0], hits != 0);
+            hits &= hits - 1;
+        }
 #pragma unroll
-    for (int u = 0; u < HITS; u++) {
-        sum.x += h[u].x;
-        sum.y += h[u].y;
+        for (int u = 0; u < HITS; u++) {
+            sum.x += h[u].x;
+            sum.y += h[u].y;
+        }
     }
 }
 
-/* Puts the rows of the lanes that have one into the queue; adds HITS of them at a time. */
-static __device__ __forceinline__ void queue_hits(const float *lane_h, struct queue &queue, unsigned &came, int32_t row,
-                                                  int has, float2 &sum) {
-    const unsigned hits = __ballot_sync(WHOLE_WARP, has), before = hits & ((1u << threadIdx.x % 32) - 1);
-    if (!hits) return;
-    if (has) queue.rows[(came + (unsigned)__popc(before)) % QUEUE] = row;
-    __syncwarp();
-    unsigned done = came / HITS * HITS;
-    came += (unsigned)__popc(hits);
-#pragma unroll 1
-    for (; came - done >= HITS; done += HITS) add_hits(lane_h, queue, done, HITS, sum);
-    __syncwarp();
-}
-
-/* Of a chunk's ratings adds those whose row also has column warp + s WARPS of the batch, before c, to pair s, and this
- * warp's share of all of them to `own`. */
-static __device__ __forceinline__ void add_chunk(const struct sweep_params &p, const struct span &span, int c,
-                                                 float2 &own, float2 (&pairs)[SLOTS]) {
-    __shared__ struct queue queues[WARPS][SLOTS];
-    const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, n = (int)(span.end - span.begin);
-    const float *lane_h = p.h + lane * 2;
-    unsigned came[SLOTS] = {};
-    int32_t next_row = lane < n ? p.column_rows[span.begin + lane] : 0;
-    uint64_t next_members = lane < n ? p.members[span.begin + lane] : 0;
+/* Of the tile's ratings adds those whose row also has column warp + s WARPS of the batch to pair s. */
+static __device__ __forceinline__ void add_pairs(const struct sweep_params &p, const struct column_tile &tile, int n,
+                                                 float2 (&pairs)[SLOTS]) {
+    const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32;
     for (int from = 0; from < n; from += 32) {
-        const int32_t row = next_row;
-        const uint64_t members = next_members >> warp;
-        next_row = from + 32 + lane < n ? p.column_rows[span.begin + from + 32 + lane] : 0;
-        next_members = from + 32 + lane < n ? p.members[span.begin + from + 32 + lane] : 0;
-        if (from / 32 % WARPS == warp) add_own(lane_h, row, smaller(n - from, 32), own);
+        const uint64_t before = from + lane < n ? tile.before[from + lane] : 0;
 #pragma unroll
-        for (int s = 0; s < SLOTS; s++)
-            if (warp + s * WARPS < c)
-                queue_hits(lane_h, queues[warp][s], came[s], row, (int)(members >> s * WARPS & 1), pairs[s]);
+        for (int s = 0; s < SLOTS; s++) {
+            if (s * WARPS >= tile.column) break;
+            add_hits(p, tile.rows + from, __ballot_sync(WHOLE_WARP, before >> (warp + s * WARPS) & 1), pairs[s]);
+        }
     }
-#pragma unroll
-    for (int s = 0; s < SLOTS; s++)
-        if (came[s] % HITS) add_hits(lane_h, queues[warp][s], came[s] / HITS * HITS, (int)(came[s] % HITS), pairs[s]);
 }
 
 /* Element `e` of the sum that column c of the batch has with column `other`; other = c: its own. */
@@ -130,11 +100,21 @@ static __device__ __forceinline__ void store_sum(const struct sweep_params &p, c
 
 /* One chunk, by a block: sum of h over its rows, and over those that it shares with each column before. */
 static __device__ __forceinline__ void sum_chunk(const struct sweep_params &p, const struct span &span) {
+    __shared__ struct column_tile tile;
     __shared__ float2 parts[WARPS][32];
     const int warp = (int)threadIdx.x / 32, lane = (int)threadIdx.x % 32, c = span.owner % BATCH;
+    const uint64_t earlier = ((uint64_t)1 << c) - 1;
     float2 own = {0, 0}, pairs[SLOTS] = {};
-    add_chunk(p, span, c, own, pairs);
-    __syncthreads();
+    for (int64_t begin = span.begin; begin < span.end; begin += THREADS) {
+        const int n = smaller(span.end - begin, THREADS);
+        __syncthreads();
+        tile.rows[threadIdx.x] = (int)threadIdx.x < n ? p.column_rows[begin + threadIdx.x] : 0;
+        tile.before[threadIdx.x] = (int)threadIdx.x < n ? p.members[begin + threadIdx.x] & earlier : 0;
+        tile.column = c;
+        __syncthreads();
+        add_own(p, tile, n, own);
+        add_pairs(p, tile, n, pairs);
+    }
     parts[warp][lane] = own;
     __syncthreads();
 #pragma unroll
@@ -157,7 +137,7 @@ static __device__ __forceinline__ int32_t column_end(const struct sweep_params &
     return smaller(((int64_t)p.batch + p.n_batches) * BATCH, p.n_columns);
 }
 
-static __global__ void __launch_bounds__(THREADS, 3) column_sums_kernel(const __grid_constant__ struct sweep_params p) {
+static __global__ void __launch_bounds__(THREADS) column_sums_kernel(const __grid_constant__ struct sweep_params p) {
     const int64_t end = (uint32_t)p.column_chunks.first[column_end(p)];
     for (int64_t chunk = (uint32_t)p.column_chunks.first[column_begin(p)] + blockIdx.x; chunk < end; chunk += gridDim.x)
         sum_chunk(p, span_of(p.column_chunks, chunk));
@@ -299,23 +279,25 @@ static __global__ void __launch_bounds__(THREADS) diagonal_kernel(const __grid_c
 
 static __device__ __forceinline__ void load_tile(float (&to)[TILE][TILE_ROW], const float *from) {
 #pragma unroll
-    for (int e = (int)threadIdx.x * 4; e < TILE * TILE; e += INVERSE_THREADS * 4)
+    for (int e = (int)threadIdx.x * 4; e < TILE * TILE; e += THREADS * 4)
         *(float4 *)&to[e / TILE][e % TILE] = *(const float4 *)(from + e);
 }
 
-/* sums += left right; thread (r, c) has rows 8 r .. 8 r + 7 of columns 4 c .. 4 c + 3. */
+/* sums += left right; thread (r, c) has rows 4 r .. 4 r + 3 of columns 4 c .. 4 c + 3. */
 static __device__ __forceinline__ void multiply(const float (&left)[TILE][TILE_ROW],
-                                                const float (&right)[TILE][TILE_ROW], float (&sums)[8][4]) {
-    const int row = (int)threadIdx.x / 16 * 8, column = (int)threadIdx.x % 16 * 4;
-#pragma unroll 2
+                                                const float (&right)[TILE][TILE_ROW], float (&sums)[4][4]) {
+    const int row = (int)threadIdx.x / 16 * 4, column = (int)threadIdx.x % 16 * 4;
+#pragma unroll 4
     for (int l = 0; l < TILE; l += 4) {
-        float4 b[4];
+        float4 a[4], b[4];
 #pragma unroll
-        for (int i = 0; i < 4; i++) b[i] = *(const float4 *)&right[l + i][column];
+        for (int i = 0; i < 4; i++) {
+            a[i] = *(const float4 *)&left[row + i][l];
+            b[i] = *(const float4 *)&right[l + i][column];
+        }
 #pragma unroll
-        for (int i = 0; i < 8; i++) {
-            const float4 a = *(const float4 *)&left[row + i][l];
-            const float four[4] = {a.x, a.y, a.z, a.w};
+        for (int i = 0; i < 4; i++) {
+            const float four[4] = {a[i].x, a[i].y, a[i].z, a[i].w};
 #pragma unroll
             for (int m = 0; m < 4; m++) {
                 sums[i][0] = fmaf(four[m], b[m].x, sums[i][0]);
@@ -331,16 +313,13 @@ static __device__ __forceinline__ void store_four(float *to, const float (&row)[
     *(float4 *)to = make_float4(sign * row[0], sign * row[1], sign * row[2], sign * row[3]);
 }
 
-/* N's tiles below the diagonal: a block has column j of a batch's tiles, and reads what it wrote. The longest go first.
- */
-static __global__ void __launch_bounds__(INVERSE_THREADS)
-    inverse_kernel(const __grid_constant__ struct sweep_params p) {
+/* N's tiles below the diagonal: a block has column j of a batch's tiles, and reads what it wrote. */
+static __global__ void __launch_bounds__(THREADS) inverse_kernel(const __grid_constant__ struct sweep_params p) {
     __shared__ __align__(16) float left[TILE][TILE_ROW], right[TILE][TILE_ROW];
-    const int64_t batch = blockIdx.x % (unsigned)p.n_batches;
-    const int j = (int)(blockIdx.x / (unsigned)p.n_batches);
-    const int row = (int)threadIdx.x / 16 * 8, column = (int)threadIdx.x % 16 * 4;
+    const int64_t batch = blockIdx.x / (TILES - 1);
+    const int j = (int)blockIdx.x % (TILES - 1), row = (int)threadIdx.x / 16 * 4, column = (int)threadIdx.x % 16 * 4;
     for (int i = j + 1; i < TILES; i++) {
-        float sums[8][4] = {}, products[8][4] = {};
+        float sums[4][4] = {}, products[4][4] = {};
         for (int l = j; l < i; l++) {
             __syncthreads();
             load_tile(left, tile_at(p.pairs, batch, i, l));
@@ -351,12 +330,12 @@ static __global__ void __launch_bounds__(INVERSE_THREADS)
         __syncthreads();
         load_tile(left, tile_at(p.inverse, batch, i, i));
 #pragma unroll
-        for (int r = 0; r < 8; r++) store_four(&right[row + r][column], sums[r], 1);
+        for (int r = 0; r < 4; r++) store_four(&right[row + r][column], sums[r], 1);
         __syncthreads();
         multiply(left, right, products);
         float *to = tile_at(p.inverse, batch, i, j) + row * TILE + column;
 #pragma unroll
-        for (int r = 0; r < 8; r++) store_four(to + r * TILE, products[r], -1);
+        for (int r = 0; r < 4; r++) store_four(to + r * TILE, products[r], -1);
     }
 }
 

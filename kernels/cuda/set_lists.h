@@ -122,16 +122,6 @@ static __device__ __forceinline__ uint64_t members_of(const struct sweep_params 
     return members;
 }
 
-/* The order in which a part's rows come depends on chance, and nothing on that order: each is moved by itself. */
-static __device__ __forceinline__ void list_moved(const struct sweep_params &p, int part, int32_t row, int32_t batch,
-                                                  uint64_t members) {
-    const uint32_t *begin = p.begin + (int64_t)part * (p.n_columns + 1);
-    const uint32_t place = atomicAdd(p.n_moved + (int64_t)part * batches_of(p.n_columns) + batch, 1u);
-    const int64_t to = p.offsets[p.part_row[part]] + begin[batch * BATCH] + place;
-    p.moved_row[to] = row;
-    p.moved_members[to] = members;
-}
-
 static __global__ void __launch_bounds__(THREADS) lists_kernel(const __grid_constant__ struct sweep_params p) {
     const int64_t n_chunks = (uint32_t)p.column_chunks.first[p.n_columns];
     for (int64_t chunk = blockIdx.x; chunk < n_chunks; chunk += gridDim.x) {
@@ -147,7 +137,7 @@ static __global__ void __launch_bounds__(THREADS) lists_kernel(const __grid_cons
                 p.offsets[p.part_row[part]] + p.begin[(int64_t)part * (p.n_columns + 1) + column] + place;
             p.members[i] = members;
             p.list_row[to] = row;
-            if (!(members & (own - 1))) list_moved(p, part, row, column / BATCH, members);
+            p.list_members[to] = members & (own - 1) ? 0 : members;
         }
     }
 }

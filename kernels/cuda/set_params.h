@@ -47,12 +47,8 @@ struct sweep_params {
     uint32_t *cut;     /* (n_columns, PARTS) place in the column's list of the part's first row */
     uint32_t *begin;   /* (PARTS, n_columns + 1) ratings of the part before the column */
     int32_t *list_row; /* (n,) rows by part, column, row */
-    uint64_t *members; /* (n,) which columns of the batch the rating's row has */
-    /* what a batch moves: a part's rows that have columns of the batch, once each, in any order, and which columns;
-     * from where the batch's ratings begin in list_row on; and (PARTS, batches) how many they are */
-    int32_t *moved_row;
-    uint64_t *moved_members;
-    uint32_t *n_moved;
+    /* for each rating which columns of the batch its row has: by column; and by part, 0 but for the first of them */
+    uint64_t *members, *list_members;
     /* of the block at work: dimensions first .. first + width - 1; width 0 when all are drawn */
     int first, width, last_width; /* last_width: of the block before; 0 when there is none */
     float prior_mean[B], prior_precision[B];
@@ -65,16 +61,12 @@ struct sweep_params {
     float *column_parts;      /* (chunks of shared columns, BATCH, B, B) */
     float *pairs, *inverse;   /* (GROUP, LOWER, TILE, TILE) */
     int32_t batch, n_batches; /* whose matrices those are */
-    /* what blocks tell each other, each word with the draw's number: (PARTS, SIDE), (SIDE,), (SIDE,) */
+    /* what blocks tell each other, each word with the draw's number: (SIDE, PARTS), (SIDE,), (SIDE,) */
     uint64_t *partial, *pulls, *changes;
     uint32_t number; /* of the draw of `batch` */
 };
 
 static const unsigned WHOLE_WARP = 0xffffffffu;
-
-static inline __host__ __device__ int32_t batches_of(int32_t n_columns) {
-    return (n_columns + BATCH - 1) / BATCH;
-}
 
 static __device__ __forceinline__ int smaller(int64_t a, int b) {
     return a < b ? (int)a : b;

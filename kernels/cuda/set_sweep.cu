@@ -16,13 +16,6 @@
 
 enum { BLOCKS_MOST = 2048 }; /* of a kernel that takes one chunk after the other */
 
-/* Of draws_kernel at most. Blocks that wait cost the emulator turns: there a few have several parts each. */
-#if defined(REEL_CUDA_EMULATED)
-enum { DRAW_BLOCKS = 6 };
-#else
-enum { DRAW_BLOCKS = PARTS };
-#endif
-
 /* Blocks of THREADS for n elements, one a thread. */
 static unsigned blocks_for(int64_t n) {
     return (unsigned)((n + THREADS - 1) / THREADS);
@@ -62,14 +55,12 @@ static void take_lists(struct sweep_params *p, struct arena *arena, size_t n) {
     p->begin = (uint32_t *)take(arena, (n_columns + 1) * PARTS, sizeof(uint32_t));
     p->list_row = (int32_t *)take(arena, n, sizeof(int32_t));
     p->members = (uint64_t *)take(arena, n, sizeof(uint64_t));
-    p->moved_row = (int32_t *)take(arena, n, sizeof(int32_t));
-    p->moved_members = (uint64_t *)take(arena, n, sizeof(uint64_t));
-    p->n_moved = (uint32_t *)take(arena, (size_t)batches_of(p->n_columns) * PARTS, sizeof(uint32_t));
+    p->list_members = (uint64_t *)take(arena, n, sizeof(uint64_t));
 }
 
 static void take_arrays(struct sweep_params *p, struct arena *arena, size_t n) {
     const size_t n_rows = (size_t)p->n_rows, n_columns = (size_t)p->n_columns;
-    const size_t n_batches = (size_t)batches_of(p->n_columns), group = n_batches < GROUP ? n_batches : (size_t)GROUP;
+    const size_t n_batches = (n_columns + BATCH - 1) / BATCH, group = n_batches < GROUP ? n_batches : (size_t)GROUP;
     take_lists(p, arena, n);
     p->x = (float *)take(arena, n_columns * B, sizeof(float));
     p->last_x = (float *)take(arena, n_columns * B, sizeof(float));
@@ -96,8 +87,6 @@ static reel_status place_arrays(struct cuda_backend *cuda, struct sweep_params *
     TRY_RETURN(cuda_scratch(cuda, 0, arena.bytes, &memory, err));
     arena = (struct arena){(char *)memory, 0};
     take_arrays(p, &arena, (size_t)n_ratings);
-    TRY_RETURN(
-        backend->ops->zero(backend, p->n_moved, (size_t)batches_of(p->n_columns) * PARTS * sizeof(uint32_t), err));
     /* no draw has number 0 */
     TRY_RETURN(backend->ops->zero(backend, p->partial, (size_t)SIDE * PARTS * sizeof(uint64_t), err));
     TRY_RETURN(backend->ops->zero(backend, p->pulls, SIDE * sizeof(uint64_t), err));
@@ -179,7 +168,7 @@ static reel_status queue_columns(struct cuda_backend *cuda, const struct sweep_p
     TRY_RETURN(cuda_launched(cuda, "pulls_kernel", err));
     diagonal_kernel<<<batches * TILES, THREADS, 0, cuda->stream>>>(*p);
     TRY_RETURN(cuda_launched(cuda, "diagonal_kernel", err));
-    inverse_kernel<<<batches *(TILES - 1), INVERSE_THREADS, 0, cuda->stream>>>(*p);
+    inverse_kernel<<<batches *(TILES - 1), THREADS, 0, cuda->stream>>>(*p);
     return cuda_launched(cuda, "inverse_kernel", err);
 }
 
@@ -190,7 +179,7 @@ static reel_status queue_draws(struct cuda_backend *cuda, struct sweep_params *p
                            "asking for its processors", err));
     TRY_RETURN(cuda_status(cuda, cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, draws_kernel, DRAW_THREADS, 0),
                            "asking for its room", err));
-    const int blocks = processors * each < DRAW_BLOCKS ? processors * each : (int)DRAW_BLOCKS;
+    const int blocks = processors * each < PARTS ? processors * each : (int)PARTS;
     void *arguments[] = {p};
     return cuda_status(cuda,
                        cudaLaunchCooperativeKernel(draws_kernel, dim3((unsigned)blocks), dim3(DRAW_THREADS), arguments,
@@ -199,7 +188,7 @@ static reel_status queue_draws(struct cuda_backend *cuda, struct sweep_params *p
 }
 
 static reel_status queue_groups(struct cuda_backend *cuda, struct sweep_params *p, int64_t n_ratings, reel_error *err) {
-    const int32_t n_batches = batches_of(p->n_columns);
+    const int32_t n_batches = (p->n_columns + BATCH - 1) / BATCH;
     for (p->batch = 0; p->batch < n_batches; p->batch += GROUP) {
         p->n_batches = n_batches - p->batch < GROUP ? n_batches - p->batch : (int32_t)GROUP;
         TRY_RETURN(queue_columns(cuda, p, n_ratings, err));
