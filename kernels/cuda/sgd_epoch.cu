@@ -12,7 +12,6 @@
 #include "kernels/cuda/async_copy.h"
 #include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/cuda/predicated.h"
 #include "kernels/cuda/ticket.h"
 
 enum { THREADS = 128, WARPS = THREADS / 32, CHUNK = 32 };
@@ -41,10 +40,10 @@ struct epoch_params {
 
 /* ---- what a warp keeps in shared memory ---- */
 
-/* The pointer itself, by a way that the compiler does not go again at each use. */
-static __device__ __forceinline__ float *kept(float *at, int lane) {
-    at = (float *)__shfl_sync(WHOLE_WARP, (unsigned long long)at, lane);
+/* The pointer itself, which the compiler keeps in a register instead of working it out at each use. */
+static __device__ __forceinline__ float *kept(float *at) {
 #if !defined(REEL_CUDA_EMULATED)
+    asm volatile("" : "+l"(at));
     __builtin_assume(__isGlobal(at));
 #endif
     return at;
@@ -113,23 +112,14 @@ static __device__ __forceinline__ void make_notes(const struct walk<N, AHEAD> &w
     w.room->notes[e % (2 * CHUNK)] = note;
 }
 
-/* Now and then between visits: asks for words, or makes the notes that visits a quarter of a chunk on will need. */
-template <int N, int AHEAD> static __device__ __forceinline__ void look_ahead(const struct walk<N, AHEAD> &w, int e) {
-    if (e % CHUNK == 0)
-        fetch_words(w, e / CHUNK + 2);
-    else if (e + CHUNK / 2 < w.n)
-        make_notes(w, e / CHUNK + 1);
-}
-
-/* Starts the copy of visit e's row of a side, which begins at vector `at`, if it is asked for. */
+/* Starts the copy of visit e's row of a side, which begins at vector `at`. */
 template <int N, int AHEAD>
-static __device__ __forceinline__ void fetch_row(const struct walk<N, AHEAD> &w, int e, int side, int asked,
-                                                 uint32_t at) {
+static __device__ __forceinline__ void fetch_row(const struct walk<N, AHEAD> &w, int e, int side, uint32_t at) {
     float *to = w.room->rows[e % AHEAD][side] + 4 * w.lane;
     const float *from = w.copied[side] + (uint64_t)at * SGD_LANES;
 #pragma unroll
     for (int i = 0; i < (N * 8 + 31) / 32; i++)
-        async_copy_if(asked && 4 * (i * 32 + w.lane) < w.stride, to + 128 * i, from + 128 * i);
+        if (4 * (i * 32 + w.lane) < w.stride) async_copy<4>(to + 128 * i, from + 128 * i, 1);
 }
 
 template <int N, int AHEAD>
@@ -144,13 +134,15 @@ static __device__ __forceinline__ void take_row(float (&row)[N], const struct wa
 template <int N, int AHEAD>
 static __device__ __forceinline__ void send_row(const float (&row)[N], const struct walk<N, AHEAD> &w, int e, int side,
                                                 uint32_t again, uint32_t at) {
-    float *back = w.stored[side] + (uint64_t)at * SGD_LANES;
-    float *on = w.room->rows[((uint32_t)e + again) % AHEAD][side] + w.lane;
+    if (again == 0) {
+        float *to = w.stored[side] + (uint64_t)at * SGD_LANES;
 #pragma unroll
-    for (int i = 0; i < N; i++) {
-        const int whole = N <= EXACT && i < N - 1;
-        store_global_if(again == 0 && (whole || i * 32 + w.lane < w.stride), back + i * 32, row[i]);
-        store_shared_if(again > 1, on + i * 32, row[i]);
+        for (int i = 0; i < N; i++)
+            if ((N <= EXACT && i < N - 1) || i * 32 + w.lane < w.stride) to[i * 32] = row[i];
+    } else if (again > 1) {
+        float *to = w.room->rows[((uint32_t)e + again) % AHEAD][side] + w.lane;
+#pragma unroll
+        for (int i = 0; i < N; i++) to[i * 32] = row[i];
     }
 }
 
@@ -190,18 +182,6 @@ static __device__ __forceinline__ float held(float value) {
 /* The two rows of a visit. */
 template <int N> struct rows { float user[N], movie[N]; };
 
-/* What the visit's error does not change: `left` of it. */
-template <int N>
-static __device__ __forceinline__ void keep_rows(struct rows<N> &left, const struct rows<N> &r,
-                                                 const struct lane_rates &rates) {
-    const int at = N <= EXACT ? N - 1 : rates.at;
-#pragma unroll
-    for (int i = 0; i < N; i++) {
-        left.user[i] = held((i == at ? rates.last[1] : rates.common[1]) * r.user[i]);
-        left.movie[i] = held((i == at ? rates.last[3] : rates.common[3]) * r.movie[i]);
-    }
-}
-
 /* left = what the visit with this error makes of r. */
 template <int N>
 static __device__ __forceinline__ void change_rows(struct rows<N> &left, const struct rows<N> &r,
@@ -209,8 +189,11 @@ static __device__ __forceinline__ void change_rows(struct rows<N> &left, const s
     const int at = N <= EXACT ? N - 1 : rates.at;
 #pragma unroll
     for (int i = 0; i < N; i++) {
-        left.movie[i] = fmaf(error * (i == at ? rates.last[2] : rates.common[2]), r.user[i], left.movie[i]);
-        left.user[i] = fmaf(error * (i == at ? rates.last[0] : rates.common[0]), r.movie[i], left.user[i]);
+        const float(&common)[4] = rates.common, (&last)[4] = rates.last;
+        left.movie[i] =
+            fmaf(error * (i == at ? last[2] : common[2]), r.user[i], (i == at ? last[3] : common[3]) * r.movie[i]);
+        left.user[i] =
+            fmaf(error * (i == at ? last[0] : common[0]), r.movie[i], (i == at ? last[1] : common[1]) * r.user[i]);
     }
 }
 
@@ -253,13 +236,14 @@ static __device__ __forceinline__ void visit(struct stand<N> &s, const struct wa
     s.squared += (double)s.error * (double)s.error;
     sum += held(other);
     other = across(sum, 2);
-    fetch_row(w, far, 0, far < w.n && !(ahead.links & USER_HELD), ahead.user);
+    if (far < w.n && !(ahead.links & USER_HELD)) fetch_row(w, far, 0, ahead.user);
+    if (e % CHUNK == 0) fetch_words(w, e / CHUNK + 2);
     sum += held(other);
     other = across(sum, 1);
-    fetch_row(w, far, 1, far < w.n && !(ahead.links & MOVIE_HELD), ahead.movie);
+    if (far < w.n && !(ahead.links & MOVIE_HELD)) fetch_row(w, far, 1, ahead.movie);
     async_copy_commit();
     const struct note after = w.room->notes[(e + 1) % (2 * CHUNK)];
-    keep_rows(s.left, s.here, rates);
+    if (e % CHUNK == CHUNK / 2 && e + CHUNK / 2 < w.n) make_notes(w, e / CHUNK + 1);
     s.error = s.note.value - (sum + held(other));
     change_rows(s.left, s.here, rates, s.error);
     const int same_user = (s.note.links & AGAIN_MASK) == 1;
@@ -286,11 +270,11 @@ static __device__ __forceinline__ void begin_tile(const struct walk<N, AHEAD> &w
     __syncwarp();
 #pragma unroll 1
     for (int e = 0; e < AHEAD - 2 && e < w.n; e++)
-        fetch_row(w, e, 0, !(w.room->notes[e].links & USER_HELD), w.room->notes[e].user);
+        if (!(w.room->notes[e].links & USER_HELD)) fetch_row(w, e, 0, w.room->notes[e].user);
     if (finished) await_ticket(finished, ticket, w.lane);
 #pragma unroll 1
     for (int e = 0; e < AHEAD - 2; e++) {
-        fetch_row(w, e, 1, e < w.n && !(w.room->notes[e].links & MOVIE_HELD), w.room->notes[e].movie);
+        if (e < w.n && !(w.room->notes[e].links & MOVIE_HELD)) fetch_row(w, e, 1, w.room->notes[e].movie);
         async_copy_commit();
     }
 }
@@ -313,7 +297,6 @@ static __device__ __forceinline__ double walk_tile(const struct walk<N, AHEAD> &
         async_copy_wait_but<AHEAD - 4>(); /* the rows of visit e + 1 have come */
         __syncwarp();                     /* for all lanes; and those of visit e - 2 are stored */
         visit(s, w, rates, e);
-        if (e % (CHUNK / 2) == 0) look_ahead(w, e);
     }
     send_row(s.left.user, w, w.n - 1, 0, 0, s.before.user);
     send_row(s.left.movie, w, w.n - 1, 1, 0, s.before.movie);
@@ -330,10 +313,10 @@ static __global__ void __launch_bounds__(THREADS) epoch_kernel(const __grid_cons
     const int band = (int)(blockIdx.x * WARPS + threadIdx.x / 32), lane = (int)threadIdx.x % 32;
     struct walk<N, AHEAD> w = {};
     w.room = (struct warp_room<N, AHEAD> *)shared + threadIdx.x / 32;
-    w.copied[0] = kept(p.users + 4 * lane, lane);
-    w.copied[1] = kept(p.movies + 4 * lane, lane);
-    w.stored[0] = kept(p.users + lane, lane);
-    w.stored[1] = kept(p.movies + lane, lane);
+    w.copied[0] = kept(p.users + 4 * lane);
+    w.copied[1] = kept(p.movies + 4 * lane);
+    w.stored[0] = kept(p.users + lane);
+    w.stored[1] = kept(p.movies + lane);
     w.value = p.value;
     w.stride = p.stride;
     w.lane = lane;
