@@ -16,6 +16,13 @@
 
 enum { BLOCKS_MOST = 2048 }; /* of a kernel that takes one chunk after the other */
 
+/* Of draws_kernel at most. Blocks that wait cost the emulator turns: there a few have several parts each. */
+#if defined(REEL_CUDA_EMULATED)
+enum { DRAW_BLOCKS = 6 };
+#else
+enum { DRAW_BLOCKS = PARTS };
+#endif
+
 /* Blocks of THREADS for n elements, one a thread. */
 static unsigned blocks_for(int64_t n) {
     return (unsigned)((n + THREADS - 1) / THREADS);
@@ -179,7 +186,7 @@ static reel_status queue_draws(struct cuda_backend *cuda, struct sweep_params *p
                            "asking for its processors", err));
     TRY_RETURN(cuda_status(cuda, cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, draws_kernel, DRAW_THREADS, 0),
                            "asking for its room", err));
-    const int blocks = processors * each < PARTS ? processors * each : (int)PARTS;
+    const int blocks = processors * each < DRAW_BLOCKS ? processors * each : (int)DRAW_BLOCKS;
     void *arguments[] = {p};
     return cuda_status(cuda,
                        cudaLaunchCooperativeKernel(draws_kernel, dim3((unsigned)blocks), dim3(DRAW_THREADS), arguments,
