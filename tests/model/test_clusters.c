@@ -127,7 +127,7 @@ static void planted_clusters_are_found(void) {
 
 static void a_hundred_thousand_users(void) {
     reel_context *ctx = context_of(2);
-    struct made m = make(100000, 4, 20, 10);
+    struct made m = make(UNDER_TSAN ? 10000 : 100000, 4, 20, 10);
     reel_cluster_options o = options_of(REEL_AFFINITY_COSINE);
     reel_clusters *c;
     reel_error err;
@@ -139,7 +139,7 @@ static void a_hundred_thousand_users(void) {
 }
 
 static void same_clusters_at_any_thread_count(void) {
-    struct made m = make(900, 3, 20, 60);
+    struct made m = make(UNDER_TSAN ? 450 : 900, 3, 20, 60);
     for (int affinity = 0; affinity < 5; affinity++) {
         reel_clusters *first = NULL;
         const int threads[] = {1, 2, 5};

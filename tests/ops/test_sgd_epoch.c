@@ -150,7 +150,7 @@ static void check_bits(const struct problem *problem) {
 
 static void test_bits_fixed_shapes(void) {
     static const int factors[] = {1, 7, 14, 15, 16, 30, 100, 128, 200};
-    for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++) {
+    for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i += UNDER_TSAN ? 3 : 1) {
         check_bits(&(struct problem){67, 43, 40, factors[i], 3, 5});
         check_bits(&(struct problem){5, 300, 90, factors[i], 2, 6}); /* few users, many ratings each */
         check_bits(&(struct problem){300, 2, 60, factors[i], 4, 7}); /* neighbouring visits of the same movie */
@@ -166,7 +166,7 @@ static void test_bits_random_shapes(void) {
     const char *given = getenv("REEL_TEST_SEED");
     uint64_t seed = given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
     printf("     REEL_TEST_SEED=%llu\n", (unsigned long long)seed);
-    for (uint64_t i = 0; i < 12; i++) {
+    for (uint64_t i = 0; i < (UNDER_TSAN ? 4 : 12); i++) {
         const uint64_t at = 100 * i;
         check_bits(&(struct problem){.n_users = 1 + (int32_t)(random_word(seed, at) % 400),
                                      .n_movies = 1 + (int32_t)(random_word(seed, at + 1) % 200),
