@@ -23,7 +23,10 @@ format=$(printf '%s' "$unformatted" | grep -c .)
 grep '\.c$' "$list" | while read -r file; do
     grep -q "\"file\": \"$PWD/$file\"" "$build/compile_commands.json" && echo "$file"
 done >"$findings.known"
-xargs -r -n 4 -P "$(nproc)" clang-tidy -p "$build" --quiet <"$findings.known" >"$findings" 2>/dev/null
+# The analyzer follows 60,000 steps a function, not 225,000: a third of the time, and in the files that were compared
+# (debug.Stats) it still reaches every block.
+set -- --extra-arg=-Xclang --extra-arg=-analyzer-config --extra-arg=-Xclang --extra-arg=max-nodes=60000
+xargs -r -n 4 -P "$(nproc)" clang-tidy -p "$build" --quiet "$@" <"$findings.known" >"$findings" 2>/dev/null
 grep -E '(warning|error): ' "$findings" | sort -u
 tidy=$(grep -E '(warning|error): ' "$findings" | sort -u | wc -l)
 echo "$(wc -l <"$list") files through clang-format: $format findings; $(wc -l <"$findings.known") files through clang-tidy: $tidy findings"
