@@ -327,7 +327,7 @@ static void blends(void) {
     snprintf(path, sizeof path, "%s/blend.reel", folder);
     for (int threads = 1; threads <= 3; threads += 2) {
         reel_context *ctx = context_of(threads);
-        struct planted p = planted_new(ctx, 300, 120, 40, 0.3f, 17);
+        struct planted p = planted_new(ctx, UNDER_TSAN ? 100 : 300, 120, 40, 0.3f, 17);
         struct fit_output output;
         reel_metrics blended, single;
         reel_error err;
