@@ -116,8 +116,8 @@ run_pytest() {
     fi
     begin "tests of the program and service (pytest)"
     REEL_BIN=$PWD/build/release/reel REEL_PEERS_PYTHON=$REEL_PEERS_PYTHON build/venv/bin/python -m pytest \
-        tests -q -rs -n "$REEL_JOBS" --dist loadscope ${filter:+-k "$filter"} -p no:cacheprovider --junitxml "$report/pytest-cli.xml" \
-        >"$report/pytest.log" 2>&1
+        tests -q -rs -n "$REEL_JOBS" --dist loadscope --no-loadscope-reorder ${filter:+-k "$filter"} \
+        -p no:cacheprovider --junitxml "$report/pytest-cli.xml" >"$report/pytest.log" 2>&1
     case $? in
     0 | 5) end ok ;; # 5: the name filter chose none
     *)
