@@ -201,7 +201,8 @@ def test_full_disk(files, reference, store):  # noqa: F811
         raters.check(server)
         assert rated(server, 1) == reference.rated[1]
         assert len(server.get("/api/v1/users/1/suggested_movies")["suggested_movies"]) == 150
-        assert rate(server, 1, movies[0], 5).status == 503
+        # A checkpoint may have given room back meanwhile: then some more go in before it ends again.
+        assert any(rate(server, 1, movie, 5).status == 503 for movie in movies)
     finally:
         server.kill()
     with files.server("--store", store) as server:
