@@ -312,13 +312,16 @@ static void close_nothing(struct backend *backend) {
 static void test_other_device(void) {
     static const struct backend_ops ops = {.name = "toaster", .close = close_nothing};
     struct backend toaster = {.ops = &ops};
-    reel_context *ctx = context_of(2), *plain = context_of(2);
+    reel_context *ctx, *plain = context_of(2);
+    reel_context_options options;
+    reel_error err;
+    reel_context_options_default(&options); /* "auto": no backend is open yet */
+    options.threads = 2;
+    REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
     struct planted p = planted_new(ctx, 100, 60, 50, 0.5f, 14);
     struct fit_output output, expected_output;
-    reel_error err;
     reel_status status;
     ctx->backend = &toaster;
-    strcpy(ctx->device, "auto");
     reel_model *model = fit(ctx, &p, "svd", &output), *expected = fit(plain, &p, "svd", &expected_output);
     CHECK(output.epochs[25].train_rmse == expected_output.epochs[25].train_rmse);
     strcpy(ctx->device, "toaster");
