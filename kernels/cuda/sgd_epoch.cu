@@ -381,10 +381,11 @@ static reel_status launch(struct cuda_backend *cuda, const struct epoch_params *
             cudaSuccess &&
         cudaOccupancyMaxActiveBlocksPerMultiprocessor(&each, epoch_kernel<N, AHEAD>, THREADS, shared) == cudaSuccess)
         TRY_RETURN(cuda_status(cuda, cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, cuda->device),
-                               "asking", err));
+                               "asking for its processors", err));
     (void)cudaGetLastError();
     if (each * processors < blocks)
-        return error_set(err, REEL_UNSUPPORTED, "cuda:%d has room for %d user bands of svd at once (found %d)",
+        return error_set(err, REEL_UNSUPPORTED,
+                         "cuda:%d has room for %d user bands of svd at once (found %d): give it fewer (-p bands=N)",
                          cuda->device, each * processors * WARPS, p->n_user_bands);
     return cuda_status(cuda,
                        cudaLaunchCooperativeKernel(epoch_kernel<N, AHEAD>, dim3((unsigned)blocks), dim3(THREADS),

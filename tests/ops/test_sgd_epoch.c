@@ -353,7 +353,37 @@ static void sgd_epoch_matches_on_random_shapes(void) {
     }
 }
 
+/* All warps of a device must run at once; more bands than that are refused, and nothing is launched. */
+static void too_many_bands_are_refused(void) {
+    enum { BANDS = 8192 };
+    const float value[SGD_VALUES] = {0};
+    int32_t *order = array(BANDS, sizeof *order);
+    float *rates = array(SGD_STRIDE_MAX, sizeof *rates);
+    double *squared = array(BANDS, sizeof *squared);
+    const struct sgd_epoch_args args = {.n_user_bands = BANDS,
+                                        .n_movie_bands = 1,
+                                        .block_order = order,
+                                        .tile_order = order,
+                                        .stride = SGD_STRIDE_MAX,
+                                        .value = value,
+                                        .user_step = rates,
+                                        .user_keep = rates,
+                                        .movie_step = rates,
+                                        .movie_keep = rates,
+                                        .block_squared = squared};
+    reel_error err;
+    for (int32_t b = 0; b < BANDS; b++) order[b] = b;
+    if (!device->ops->uses_host_memory) {
+        CHECK_INT(device->ops->sgd_epoch(device, &args, &err), REEL_UNSUPPORTED);
+        CHECK(strstr(err.message, "(found 8192): give it fewer (-p bands=N)") != NULL);
+    }
+    mem_free(order);
+    mem_free(rates);
+    mem_free(squared);
+}
+
 static const struct device_row device_rows[] = {
+    DEVICE_ROW(too_many_bands_are_refused),
     DEVICE_ROW(sgd_epoch_matches),
     DEVICE_ROW(sgd_epoch_matches_on_random_shapes),
 };
