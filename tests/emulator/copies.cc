@@ -35,6 +35,7 @@ static void make_copy(const struct late_copy *copy) {
 static void make_until(struct late_copies *late, uint64_t end) {
     size_t n = 0;
     while (n < late->n && late->copies[n].group < end) make_copy(&late->copies[n++]);
+    if (n == 0) return;
     late->n -= n;
     memmove(late->copies, late->copies + n, late->n * sizeof *late->copies);
 }
