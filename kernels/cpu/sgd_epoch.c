@@ -42,11 +42,49 @@ static double visit(const struct sgd_epoch_args *args, float *p, float *q, float
     return (double)error * (double)error;
 }
 
+/* SGD_GROUP visits of one movie; users (SGD_GROUP,) their rows. Returns the squared errors added to `squared`. */
+static double visit_group(const struct sgd_epoch_args *args, float *const *users, float *q, const float *values,
+                          double squared) {
+    float errors[SGD_GROUP];
+    for (int v = 0; v < SGD_GROUP; v++) {
+        errors[v] = values[v] - dot(users[v], q, args->stride);
+        squared += (double)errors[v] * (double)errors[v];
+    }
+    for (int l = 0; l < args->stride; l++) {
+        float keep = args->movie_keep[l], twice = keep * keep, sum = twice * twice * q[l];
+        for (int v = 0; v < SGD_GROUP; v++) {
+            float old = users[v][l];
+            users[v][l] = fmaf(errors[v] * args->user_step[l], q[l], args->user_keep[l] * old);
+            sum = fmaf(errors[v] * args->movie_step[l], old, sum);
+        }
+        q[l] = sum;
+    }
+    return squared;
+}
+
+/* The groups of a tile of one movie; what is left of the entries is not visited. */
+static double visit_groups(const struct sgd_epoch_args *args, const struct sgd_tile *tile) {
+    float *movie = args->movies + (int64_t)tile->movie_begin * args->stride;
+    const uint32_t *entries = args->entries + tile->entry_begin;
+    double squared = 0;
+    for (int32_t i = 0; i + SGD_GROUP <= tile->n_entries; i += SGD_GROUP) {
+        float *users[SGD_GROUP], values[SGD_GROUP];
+        for (int v = 0; v < SGD_GROUP; v++) {
+            int64_t user = tile->user_begin + sgd_entry_user(entries[i + v]);
+            users[v] = args->users + user * args->stride;
+            values[v] = args->value[sgd_entry_value(entries[i + v])];
+        }
+        squared = visit_group(args, users, movie, values, squared);
+    }
+    return squared;
+}
+
 double sgd_tile_generic(const struct sgd_epoch_args *args, const struct sgd_tile *tile) {
     float *users = args->users + (int64_t)tile->user_begin * args->stride;
     float *movies = args->movies + (int64_t)tile->movie_begin * args->stride;
-    double squared = 0;
-    for (int32_t i = 0; i < tile->n_entries; i++) {
+    int32_t i = tile->one_movie ? tile->n_entries / SGD_GROUP * SGD_GROUP : 0;
+    double squared = tile->one_movie ? visit_groups(args, tile) : 0;
+    for (; i < tile->n_entries; i++) {
         uint32_t entry = args->entries[tile->entry_begin + i];
         squared += visit(args, users + (int64_t)sgd_entry_user(entry) * args->stride,
                          movies + (int64_t)sgd_entry_movie(entry) * args->stride, args->value[sgd_entry_value(entry)]);

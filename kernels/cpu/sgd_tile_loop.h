@@ -77,6 +77,52 @@ SGD_INLINE float visit(const struct rates *rates, float *user, float *movie, flo
     return error;
 }
 
+/* ---- groups of visits of one movie ---- */
+
+SGD_INLINE float error_of(const float *user, const float *movie, float value, int vectors) {
+    vec16 sum[2] = {vec16_set1(0), vec16_set1(0)};
+    for (int v = 0; v < vectors; v++)
+        dot_step(sum, vec16_load(user + v * SGD_LANES), vec16_load(movie + v * SGD_LANES), v);
+    return value - vec16_sum(vec16_add(sum[0], sum[1]));
+}
+
+/* The new rows of a group from lane l on, one vector of each. */
+SGD_INLINE void update_group(const struct sgd_epoch_args *args, float *const *users, float *movie, const float *errors,
+                             int l) {
+    const vec16 user_step = vec16_load(args->user_step + l), user_keep = vec16_load(args->user_keep + l);
+    const vec16 movie_step = vec16_load(args->movie_step + l), movie_keep = vec16_load(args->movie_keep + l);
+    const vec16 q = vec16_load(movie + l), twice = vec16_mul(movie_keep, movie_keep);
+    vec16 sum = vec16_mul(vec16_mul(twice, twice), q);
+    for (int g = 0; g < SGD_GROUP; g++) {
+        vec16 p = vec16_load(users[g] + l), error = vec16_set1(errors[g]);
+        vec16_store(users[g] + l, vec16_fma(vec16_mul(error, user_step), q, vec16_mul(user_keep, p)));
+        sum = vec16_fma(vec16_mul(error, movie_step), p, sum);
+    }
+    vec16_store(movie + l, sum);
+}
+
+/* The groups of a tile of one movie; what is left of the entries is not visited. A function of its own: inlined it
+ * would take registers from the loop over single visits, where all of a CPU's time goes. */
+static __attribute__((noinline)) double group_loop(const struct sgd_epoch_args *args, const struct sgd_tile *tile,
+                                                   int vectors) {
+    const int64_t stride = (int64_t)vectors * SGD_LANES;
+    float *movie = args->movies + tile->movie_begin * stride;
+    const uint32_t *entries = args->entries + tile->entry_begin;
+    double squared = 0;
+    for (int32_t i = 0; i + SGD_GROUP <= tile->n_entries; i += SGD_GROUP) {
+        float *users[SGD_GROUP], errors[SGD_GROUP];
+        for (int g = 0; g < SGD_GROUP; g++) {
+            users[g] = args->users + (tile->user_begin + sgd_entry_user(entries[i + g])) * stride;
+            errors[g] = error_of(users[g], movie, args->value[sgd_entry_value(entries[i + g])], vectors);
+            squared += (double)errors[g] * (double)errors[g];
+        }
+        for (int v = 0; v < vectors; v++) update_group(args, users, movie, errors, v * SGD_LANES);
+    }
+    return squared;
+}
+
+/* ---- a tile ---- */
+
 SGD_INLINE double tile_loop(const struct sgd_epoch_args *args, const struct sgd_tile *tile, int vectors) {
     const int64_t stride = (int64_t)vectors * SGD_LANES;
     float *users = args->users + tile->user_begin * stride, *movies = args->movies + tile->movie_begin * stride;
@@ -84,6 +130,10 @@ SGD_INLINE double tile_loop(const struct sgd_epoch_args *args, const struct sgd_
     const struct rates rates = load_rates(args, vectors);
     const float *value = args->value;
     double squared = 0;
+    if (tile->one_movie) {
+        squared = group_loop(args, tile, vectors);
+        entries += tile->n_entries / SGD_GROUP * SGD_GROUP;
+    }
     for (; entries < end; entries++) {
         /* Past the tile's end these are rows of another tile, fetched in vain. */
         prefetch_row(movies + sgd_entry_movie(entries[FETCH_AHEAD]) * stride, vectors);

@@ -1,6 +1,6 @@
 /* Turns by number: warps of one launch that must do a piece of work in a given order wait for a count in memory and
  * raise it when done. What the warps before wrote is there for all lanes of the one whose turn it is; copies of it in
- * the L1 cache may be stale, so it reads past that (async_copy of 16 bytes) or rows that only it writes.
+ * the L1 cache may be stale, so it reads past that (async_copy of 16 bytes, __ldcg) or rows that only it writes.
  *
  * All warps must be resident, and the order without cycles. */
 #ifndef KERNELS_CUDA_TICKET_H

@@ -15,6 +15,16 @@
  * with p, q the values before the visit. The biases are two lanes more: (bias, 1) in a user row meets (1, bias) in
  * a movie row; the lanes that hold 1 have step 0 and keep 1, padding is 0.
  *
+ * A tile of one movie (struct sgd_tile) is taken SGD_GROUP consecutive visits at a time, as long as so many are
+ * left, then visit by visit. Its users are all different, because a user rates a movie once (data/ratings.h). The
+ * visits v of a group meet the q before all of them, so that one in SGD_GROUP waits for another:
+ *   error_v = value[r_v] - dot(p_v, q)
+ *   p_v'[l] = fma(error_v * user_step[l], q[l], user_keep[l] * p_v[l])
+ *   q'[l]   = ((k * k) * (k * k)) * q[l] with k = movie_keep[l], then for v = 0, 1, ...
+ *   q'[l]   = fma(error_v * movie_step[l], p_v[l], q'[l])
+ * For the movie that is a mini-batch step with the sum of the gradients (O. Dekel et al., Optimal Distributed Online
+ * Prediction Using Mini-Batches, JMLR 13, 2012), regularized as often as visit by visit.
+ *
  * Pointers without (dev) are to plain memory of the host. Waits; meanwhile the caller can prepare the next epoch.
  *
  * dot in SGD_LANES partial sums, with V = stride / SGD_LANES vectors p_v, q_v:
@@ -28,6 +38,7 @@
 enum {
     SGD_LANES = 16,
     SGD_VALUES = 16,
+    SGD_GROUP = 4,
     SGD_STRIDE_MAX = 1040, /* floats a row: 1024 factors and the bias lanes */
     SGD_AHEAD = 32         /* entries that may be read, not used, past the last */
 };
@@ -51,6 +62,7 @@ static inline int sgd_entry_value(uint32_t entry) {
 struct sgd_tile {
     int64_t entry_begin;
     int32_t n_entries, user_begin, movie_begin;
+    int32_t one_movie; /* 1: the block's movie band is the row movie_begin alone */
 };
 
 struct sgd_epoch_args {

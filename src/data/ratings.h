@@ -9,7 +9,7 @@
 struct ratings {
     int32_t n_users, n_movies;
     int64_t n_ratings;
-    /* by user: entries user_offsets[u] .. user_offsets[u+1]-1, movies ascending */
+    /* by user: entries user_offsets[u] .. user_offsets[u+1]-1, movies ascending: a user rates a movie once */
     const int64_t *user_offsets; /* (n_users + 1,) */
     const int32_t *user_movies;  /* (n_ratings,) */
     const uint8_t *user_ratings; /* (n_ratings,) half stars 1..10 */

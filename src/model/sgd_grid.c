@@ -76,6 +76,7 @@ static void count_unit(void *arg, int64_t task, int worker) {
     const struct builder *builder = arg;
     const struct ratings *ratings = builder->ratings;
     const struct unit *unit = &builder->units[task];
+    const int32_t *begins = builder->movies.band_begins;
     int32_t n_bands = builder->movies.n_bands, *lengths = builder->scratch[worker].lengths;
     memset(lengths, 0, (size_t)n_bands * sizeof *lengths);
     for (int32_t row = unit->row_begin; row < unit->row_end; row++) {
@@ -86,7 +87,8 @@ static void count_unit(void *arg, int64_t task, int worker) {
     for (int32_t band = 0; band < n_bands; band++)
         *tile_of(builder, unit, band) = (struct sgd_tile){.n_entries = lengths[band],
                                                           .user_begin = unit->row_begin,
-                                                          .movie_begin = builder->movies.band_begins[band]};
+                                                          .movie_begin = begins[band],
+                                                          .one_movie = begins[band + 1] - begins[band] == 1};
 }
 
 /* Sorts the unit's ratings by movie band, then user, into scratch->entries. */

@@ -3,7 +3,8 @@
  * Users and movies get rows: users in a seeded random order, cut into user bands of about equal numbers of ratings;
  * movies dealt to movie bands likewise, popular movies first within a band. Users and movies without
  * ratings get no row. A band's users are cut further into tiles of consecutive rows; (tile of users) x (movie
- * band) is one struct sgd_tile. All of it depends on the ratings, the bands and the seed alone. */
+ * band) is one struct sgd_tile; those of a band with one movie are marked. All of it depends on the ratings, the bands
+ * and the seed alone. */
 #ifndef MODEL_SGD_GRID_H
 #define MODEL_SGD_GRID_H
 

@@ -61,6 +61,21 @@ static void check_order(struct sgd_grid *grid, int epoch) {
     free(seen);
 }
 
+/* A tile is marked as one of one movie exactly when its band has one row; its users then are all different. */
+static void check_one_movie(const struct sgd_grid *grid, const int32_t *movie_band) {
+    for (int32_t b = 0; b < grid->n_user_bands * grid->n_movie_bands; b++) {
+        int32_t n_movies = 0;
+        for (int32_t row = 0; row < grid->n_movie_rows; row++) n_movies += movie_band[row] == b % grid->n_movie_bands;
+        for (int64_t t = grid->block_tiles[b]; t < grid->block_tiles[b + 1]; t++) {
+            const struct sgd_tile *tile = &grid->tiles[t];
+            uint8_t seen[SGD_TILE_USERS] = {0};
+            CHECK_INT(tile->one_movie, n_movies == 1);
+            for (int32_t i = 0; tile->one_movie && i < tile->n_entries; i++)
+                CHECK_INT(seen[sgd_entry_user(grid->entries[tile->entry_begin + i])]++, 0);
+        }
+    }
+}
+
 static int32_t *minus_ones(int32_t n) {
     int32_t *numbers = malloc((size_t)(n + 1) * sizeof *numbers);
     for (int32_t i = 0; i < n; i++) numbers[i] = -1;
@@ -87,6 +102,7 @@ static void check_grid(int32_t n_users, int32_t n_movies, uint32_t percent, int 
     if (balanced) CHECK(repeats < ratings.n_ratings / 100);
     for (int64_t i = 0; i < ratings.n_ratings; i++) CHECK(seen[i]);
     check_bands(&grid, user_band, movie_band);
+    check_one_movie(&grid, movie_band);
     for (int32_t u = 0; u < n_users; u++) {
         int rated = ratings.user_offsets[u + 1] > ratings.user_offsets[u];
         CHECK((grid.user_rows[u] >= 0) == rated);
@@ -111,6 +127,9 @@ static void test_grids(void) {
     check_grid(2000, 100, 50, 4, 1);
     check_grid(4000, 9, 20, 2, 0); /* more users than a tile takes */
     check_grid(7, 3000, 90, 5, 0);
+    check_grid(1500, 1, 80, 1, 0); /* bands of one movie, alone and among others */
+    check_grid(50, 3, 60, 5, 0);
+    check_grid(200, 9, 60, 6, 0);
 }
 
 int main(void) {

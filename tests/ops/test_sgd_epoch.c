@@ -148,6 +148,24 @@ static void check_bits(const struct problem *problem) {
     ratings_free(&ratings);
 }
 
+/* Tiles of one movie: of every number of visits around a group, around the chunks of the device, and more than a tile's
+ * users; then beside tiles of several movies. */
+static void check_one_movie(void (*check)(const struct problem *problem), const int *factors, size_t n) {
+    static const int32_t visits[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 66, 95, 200, 1100};
+    for (size_t f = 0; f < n; f++) {
+        for (size_t i = 0; i < sizeof visits / sizeof visits[0]; i += UNDER_TSAN ? 5 : 1)
+            check(&(struct problem){visits[i], 1, 100, factors[f], 1, 31 + i});
+        check(&(struct problem){150, 1, 0, factors[f], 1, 12});  /* no visits */
+        check(&(struct problem){150, 1, 30, factors[f], 7, 13}); /* bands without movies */
+        check(&(struct problem){400, 5, 40, factors[f], 4, 14}); /* three bands of one movie, one of two */
+    }
+}
+
+static void test_bits_one_movie(void) {
+    static const int factors[] = {1, 14, 15, 30, 100, 128, 200};
+    check_one_movie(check_bits, factors, UNDER_TSAN ? 1 : sizeof factors / sizeof factors[0]);
+}
+
 static void test_bits_fixed_shapes(void) {
     static const int factors[] = {1, 7, 14, 15, 16, 30, 100, 128, 200};
     for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i += UNDER_TSAN ? 3 : 1) {
@@ -195,8 +213,30 @@ static void plain_visit(struct plain *plain, const struct state *s, double *p, d
     plain->squared += error * error;
 }
 
+/* A group's visits meet the movie as it was before them. */
+static void plain_group(struct plain *plain, const struct state *s, const struct sgd_tile *tile, int64_t begin) {
+    double *q = plain->movies + (ptrdiff_t)tile->movie_begin * s->stride;
+    double *before = array((size_t)s->stride, sizeof *before);
+    memcpy(before, q, (size_t)s->stride * sizeof *q);
+    for (int l = 0; l < s->stride; l++) q[l] *= pow((double)s->lanes[3 * s->stride + l], SGD_GROUP);
+    for (int64_t e = begin; e < begin + SGD_GROUP; e++) {
+        uint32_t entry = s->grid.entries[e];
+        double *p = plain->users + (ptrdiff_t)(tile->user_begin + sgd_entry_user(entry)) * s->stride;
+        double error = (double)s->value[sgd_entry_value(entry)];
+        for (int l = 0; l < s->stride; l++) error -= p[l] * before[l];
+        for (int l = 0; l < s->stride; l++) {
+            q[l] += error * (double)s->lanes[2 * s->stride + l] * p[l];
+            p[l] = error * (double)s->lanes[l] * before[l] + (double)s->lanes[s->stride + l] * p[l];
+        }
+        plain->squared += error * error;
+    }
+    mem_free(before);
+}
+
 static void plain_tile(struct plain *plain, const struct state *s, const struct sgd_tile *tile) {
-    for (int64_t e = tile->entry_begin; e < tile->entry_begin + tile->n_entries; e++) {
+    int64_t begin = tile->entry_begin, end = begin + tile->n_entries;
+    for (; tile->one_movie && begin + SGD_GROUP <= end; begin += SGD_GROUP) plain_group(plain, s, tile, begin);
+    for (int64_t e = begin; e < end; e++) {
         uint32_t entry = s->grid.entries[e];
         plain_visit(plain, s, plain->users + (ptrdiff_t)(tile->user_begin + sgd_entry_user(entry)) * s->stride,
                     plain->movies + (ptrdiff_t)(tile->movie_begin + sgd_entry_movie(entry)) * s->stride,
@@ -212,25 +252,25 @@ static double worst_difference(const float *a, const double *b, size_t n) {
 
 /* Some 60 visits a row, each with a rounding error below 2^-23 of numbers below 1 in a dot of 36 lanes, damped by
  * steps of 0.03: far below 1e-4 unless an update is wrong. */
-static void test_against_doubles(void) {
-    struct problem problem = {120, 80, 50, 33, 4, 77};
-    struct ratings ratings = random_ratings(problem.n_users, problem.n_movies, problem.percent, problem.seed);
+static void check_against_doubles(const struct problem *problem) {
+    struct ratings ratings = random_ratings(problem->n_users, problem->n_movies, problem->percent, problem->seed);
     reel_context *ctx = context_of(1);
-    struct state start = state_new(ctx, &problem, &ratings), got = run_problem(&problem, &ratings, "generic", 1);
+    const int n_blocks = problem->bands * problem->bands;
+    struct state start = state_new(ctx, problem, &ratings), got = run_problem(problem, &ratings, "generic", 1);
     size_t n_users = start.user_bytes / sizeof(float), n_movies = start.movie_bytes / sizeof(float);
     struct plain plain = {array(n_users, sizeof(double)), array(n_movies, sizeof(double)), 0};
     for (size_t i = 0; i < n_users; i++) plain.users[i] = (double)start.users[i];
     for (size_t i = 0; i < n_movies; i++) plain.movies[i] = (double)start.movies[i];
     for (int epoch = 0; epoch < 2; epoch++) {
         plain.squared = 0;
-        for (int b = 0; b < 16; b++) {
+        for (int b = 0; b < n_blocks; b++) {
             int32_t block = start.grid.block_order[b];
             for (int64_t t = start.grid.block_tiles[block]; t < start.grid.block_tiles[block + 1]; t++)
                 plain_tile(&plain, &start, &start.grid.tiles[start.grid.tile_order[t]]);
         }
     }
     double squared = 0;
-    for (int b = 0; b < 16; b++) squared += got.squared[b];
+    for (int b = 0; b < n_blocks; b++) squared += got.squared[b];
     CHECK_NEAR(squared, plain.squared, 1e-4 * plain.squared);
     CHECK(worst_difference(got.users, plain.users, n_users) < 1e-4);
     CHECK(worst_difference(got.movies, plain.movies, n_movies) < 1e-4);
@@ -241,6 +281,11 @@ static void test_against_doubles(void) {
     state_free(&got);
     ratings_free(&ratings);
     reel_context_free(ctx);
+}
+
+static void test_against_doubles(void) {
+    check_against_doubles(&(struct problem){120, 80, 50, 33, 4, 77});
+    check_against_doubles(&(struct problem){60, 4, 90, 33, 4, 78}); /* bands of one movie */
 }
 
 static int stop_now(const void *arg) {
@@ -341,6 +386,11 @@ static void sgd_epoch_matches(void) {
     check_device(&(struct problem){900, 700, 25, 20, 33, 11});
 }
 
+static void sgd_epoch_matches_on_tiles_of_one_movie(void) {
+    static const int factors[] = {1, 14, 15, 30, 62, 128, 254, 300, 1024};
+    check_one_movie(check_device, factors, sizeof factors / sizeof factors[0]);
+}
+
 static void sgd_epoch_matches_on_random_shapes(void) {
     for (uint64_t i = 0; i < 12; i++) {
         const uint64_t at = 3000 + 100 * i;
@@ -353,16 +403,19 @@ static void sgd_epoch_matches_on_random_shapes(void) {
     }
 }
 
-/* All warps of a device must run at once; more bands than that are refused, and nothing is launched. */
+/* All warps of a device must run at once; more bands than that are refused. */
 static void too_many_bands_are_refused(void) {
     enum { BANDS = 8192 };
     const float value[SGD_VALUES] = {0};
+    struct job_memory job = {.backend = device};
+    int64_t *block_tiles = array(BANDS + 1, sizeof *block_tiles);
     int32_t *order = array(BANDS, sizeof *order);
     float *rates = array(SGD_STRIDE_MAX, sizeof *rates);
     double *squared = array(BANDS, sizeof *squared);
     const struct sgd_epoch_args args = {.n_user_bands = BANDS,
                                         .n_movie_bands = 1,
                                         .block_order = order,
+                                        .block_tiles = PUT(&job, block_tiles, BANDS + 1),
                                         .tile_order = order,
                                         .stride = SGD_STRIDE_MAX,
                                         .value = value,
@@ -377,6 +430,8 @@ static void too_many_bands_are_refused(void) {
         CHECK_INT(device->ops->sgd_epoch(device, &args, &err), REEL_UNSUPPORTED);
         CHECK(strstr(err.message, "(found 8192): give it fewer (-p bands=N)") != NULL);
     }
+    job_memory_free(&job);
+    mem_free(block_tiles);
     mem_free(order);
     mem_free(rates);
     mem_free(squared);
@@ -385,6 +440,7 @@ static void too_many_bands_are_refused(void) {
 static const struct device_row device_rows[] = {
     DEVICE_ROW(too_many_bands_are_refused),
     DEVICE_ROW(sgd_epoch_matches),
+    DEVICE_ROW(sgd_epoch_matches_on_tiles_of_one_movie),
     DEVICE_ROW(sgd_epoch_matches_on_random_shapes),
 };
 
@@ -392,6 +448,7 @@ int main(void) {
     device_begin();
     printf("     SIMD levels up to %s\n", simd_level_name(simd_level()));
     RUN(test_bits_fixed_shapes);
+    RUN(test_bits_one_movie);
     RUN(test_bits_random_shapes);
     RUN(test_against_doubles);
     RUN(test_stop);
