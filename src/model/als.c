@@ -183,7 +183,7 @@ static reel_status half_step(struct als *als, struct side *rows, const struct si
         args.ridge_per_rating = (float)als->regularization;
         plain = 1e-6;
     }
-    normal_prior_set_ridge(&als->prior, plain, als->implicit ? als->scatter : NULL);
+    TRY_RETURN(normal_prior_set_ridge(&als->prior, plain, als->implicit ? als->scatter : NULL, err));
     args.prior_precision = als->prior.precision;
     args.prior_shift = als->prior.shift;
     if (als->cg_steps) return als->backend->ops->factor_cg(als->backend, &args, err);

@@ -31,6 +31,7 @@ reel_status normal_prior_new(int d, int stride, struct normal_prior *out, reel_e
     reel_status status = REEL_OK;
     *out = (struct normal_prior){.d = d, .stride = stride};
     TRY(MEM_NEW(&out->precision, (size_t)d * (size_t)stride, err));
+    TRY(MEM_NEW(&out->root, (size_t)d * (size_t)stride, err));
     TRY(MEM_NEW(&out->shift, d, err));
     TRY(MEM_NEW(&out->mean, d, err));
     TRY(MEM_NEW(&out->matrix, (size_t)d * (size_t)d, err));
@@ -42,6 +43,7 @@ cleanup:
 
 void normal_prior_free(struct normal_prior *prior) {
     mem_free(prior->precision);
+    mem_free(prior->root);
     mem_free(prior->shift);
     mem_free(prior->mean);
     mem_free(prior->matrix);
@@ -61,7 +63,18 @@ static void publish(struct normal_prior *prior) {
     }
 }
 
-void normal_prior_set_ridge(struct normal_prior *prior, double ridge, const double *matrix) {
+/* The precision's root from the Cholesky factor of the matrix with its rows and columns in reverse. */
+static void find_root(struct normal_prior *prior, double *reversed) {
+    const int d = prior->d;
+    for (int i = 0; i < d; i++)
+        for (int j = 0; j < d; j++) reversed[(long)i * d + j] = prior->matrix[(long)(d - 1 - i) * d + d - 1 - j];
+    prior->has_root = dense_cholesky(reversed, d);
+    for (int i = 0; i < d; i++)
+        for (int j = 0; j < d; j++)
+            prior->root[(long)i * prior->stride + j] = (float)reversed[(long)(d - 1 - j) * d + d - 1 - i];
+}
+
+reel_status normal_prior_set_ridge(struct normal_prior *prior, double ridge, const double *matrix, reel_error *err) {
     size_t bytes = sizeof(double) * (size_t)prior->d * (size_t)prior->d;
     memset(prior->mean, 0, sizeof(double) * (size_t)prior->d);
     if (matrix)
@@ -70,6 +83,13 @@ void normal_prior_set_ridge(struct normal_prior *prior, double ridge, const doub
         memset(prior->matrix, 0, bytes);
     for (int i = 0; i < prior->d; i++) prior->matrix[(long)i * prior->d + i] += ridge;
     publish(prior);
+    prior->has_root = 0;
+    if (!matrix) return REEL_OK;
+    double *reversed;
+    TRY_RETURN(MEM_RAW(&reversed, (size_t)prior->d * (size_t)prior->d, err));
+    find_root(prior, reversed);
+    mem_free(reversed);
+    return REEL_OK;
 }
 
 /* Posterior scale: W*^-1 = I + scatter - n m m^T + beta0 n / (beta0 + n) m m^T, as its Cholesky factor. */
@@ -81,44 +101,66 @@ static int posterior_scale(int d, int64_t n, double beta0, const double *sum, co
     return dense_cholesky(lower, d);
 }
 
+/* Rows of R = L C^-1 in place of those of L: R_i C = L_i from the back. Columns past i are 0 in all three. */
+static void divide_by_factor(double *l, const double *c, int d) {
+    for (int i = 0; i < d; i++) {
+        double *row = l + (long)i * d;
+        for (int f = i; f >= 0; f--) {
+            const double *above = c + (long)f * d, value = row[f] /= above[f];
+            for (int j = 0; j < f; j++) row[j] -= value * above[j];
+        }
+    }
+}
+
+/* The precision R^T R and its root. */
+static void set_root(struct normal_prior *prior, const double *root) {
+    const int d = prior->d;
+    double *matrix = prior->matrix;
+    memset(matrix, 0, sizeof(double) * (size_t)d * (size_t)d);
+    for (int r = 0; r < d; r++) {
+        const double *row = root + (long)r * d;
+        for (int i = 0; i <= r; i++)
+            for (int j = 0; j <= i; j++) matrix[(long)i * d + j] += row[i] * row[j];
+        for (int j = 0; j < d; j++) prior->root[(long)r * prior->stride + j] = (float)row[j];
+    }
+    for (int i = 0; i < d; i++)
+        for (int j = i + 1; j < d; j++) matrix[(long)i * d + j] = matrix[(long)j * d + i];
+    prior->has_root = 1;
+    publish(prior);
+}
+
 reel_status normal_prior_draw(struct normal_prior *prior, int64_t n, const double *sum, const double *scatter,
                               struct draws *draws, reel_error *err) {
     /* BPMF's vague hyper-hyper-parameters: mu0 = 0, beta0 = 2, W0 = I, nu0 = d. */
     const double beta0 = 2, beta = beta0 + (double)n, nu = (double)prior->d + (double)n;
     const int d = prior->d;
     reel_status status = REEL_OK;
-    double *lower = NULL, *bartlett = NULL, *z = NULL;
+    double *lower = NULL, *root = NULL, *z = NULL;
     TRY(MEM_RAW(&lower, (size_t)d * (size_t)d, err));
-    TRY(MEM_NEW(&bartlett, (size_t)d * (size_t)d, err));
+    TRY(MEM_NEW(&root, (size_t)d * (size_t)d, err));
     TRY(MEM_RAW(&z, d, err));
     if (!posterior_scale(d, n, beta0, sum, scatter, lower)) {
         status = error_set(err, REEL_NUMERIC, "the factors left their range while sampling their prior");
         goto cleanup;
     }
-    /* Bartlett: A lower triangular with chi-distributed diagonal; with W* = C^-T C^-1 the draw is T T^T, T = C^-T A. */
+    /* Bartlett, from the last row on: L lower triangular, L_ii^2 chi-squared with nu - i degrees of freedom,
+     * makes L^T L a Wishart draw of scale I. With W* = C^-T C^-1 the draw is R^T R, R = L C^-1. */
     for (int i = 0; i < d; i++) {
-        bartlett[(long)i * d + i] = sqrt(2 * draw_gamma(draws, 0.5 * (nu - i), 1));
-        for (int j = 0; j < i; j++) bartlett[(long)i * d + j] = draw_normal(draws);
+        root[(long)i * d + i] = sqrt(2 * draw_gamma(draws, 0.5 * (nu - (d - 1 - i)), 1));
+        for (int j = 0; j < i; j++) root[(long)i * d + j] = draw_normal(draws);
     }
-    /* mean = mean* + (beta T T^T)^(-1/2) z = mean* + C A^-T z / sqrt(beta) */
+    /* mean = mean* + (beta R^T R)^(-1/2) z = mean* + C L^-1 z / sqrt(beta) */
     for (int i = 0; i < d; i++) z[i] = draw_normal(draws) / sqrt(beta);
-    dense_backward(bartlett, d, z);
+    dense_forward(root, d, z);
     for (int i = 0; i < d; i++) {
         prior->mean[i] = sum[i] / beta;
         for (int j = 0; j <= i; j++) prior->mean[i] += lower[(long)i * d + j] * z[j];
     }
-    /* columns of T, one at a time */
-    memset(prior->matrix, 0, sizeof(double) * (size_t)d * (size_t)d);
-    for (int c = 0; c < d; c++) {
-        for (int i = 0; i < d; i++) z[i] = bartlett[(long)i * d + c];
-        dense_backward(lower, d, z);
-        for (int i = 0; i < d; i++)
-            for (int j = 0; j < d; j++) prior->matrix[(long)i * d + j] += z[i] * z[j];
-    }
-    publish(prior);
+    divide_by_factor(root, lower, d);
+    set_root(prior, root);
 cleanup:
     mem_free(z);
-    mem_free(bartlett);
+    mem_free(root);
     mem_free(lower);
     return status;
 }
