@@ -67,7 +67,8 @@ static void bucket(struct side *side, int32_t n, int64_t n_ratings, const int32_
 static void run(struct backend *backend, const struct side *rows, const struct side *columns, int k, const char *by) {
     int stride = factor_stride(k);
     float *prior = make((size_t)(k + 1) * (size_t)stride, sizeof(float)), *shift = make((size_t)k + 1, sizeof(float));
-    for (int f = 0; f <= k; f++) prior[f * stride + f] = 5;
+    float *root = make((size_t)(k + 1) * (size_t)stride, sizeof(float));
+    for (int f = 0; f <= k; f++) prior[f * stride + f] = 4, root[f * stride + f] = 2;
     struct factor_solve_args args = {.k = k,
                                      .stride = stride,
                                      .biases = 1,
@@ -79,6 +80,7 @@ static void run(struct backend *backend, const struct side *rows, const struct s
                                      .column_vectors = columns->vectors,
                                      .alpha = 1.5f,
                                      .prior_precision = prior,
+                                     .prior_root = root,
                                      .prior_shift = shift,
                                      .noise = 1,
                                      .seed = 1,
@@ -100,7 +102,7 @@ static void run(struct backend *backend, const struct side *rows, const struct s
     bench_row("factor_solve", thread_pool_size(backend->pool), parameters, best, "", NAN, "s");
     bench_row("factor_solve rate", thread_pool_size(backend->pool), parameters, 1e-9 * flops / best, "", NAN,
               "GFLOP/s");
-    mem_free(prior), mem_free(shift);
+    mem_free(prior), mem_free(root), mem_free(shift);
 }
 
 int main(int argc, char **argv) {

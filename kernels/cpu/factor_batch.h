@@ -19,6 +19,8 @@ struct factor_batch_shape {
     int pitch;          /* columns of a matrix: d, the right-hand side, zeros up to a whole tile */
     int weighted;       /* 0: all weights are 1 */
     const float *prior; /* (pitch, pitch) prior_precision, then zeros */
+    const float *root;  /* likewise prior_root, with noise */
+    float noise_scale;  /* of a target's noise */
     normal_lanes_fn normals;
 };
 
@@ -27,9 +29,9 @@ struct factor_batch_shape {
 struct factor_batch {
     const struct factor_batch_shape *shape;
     const int32_t *rows; /* (n,) */
-    int n;
-    float *matrix; /* (pitch, pitch, lanes) */
-    float *panel;  /* (FACTOR_BATCH_PANEL, pitch, lanes) scratch of `sum` */
+    int n, perturbed;    /* 1: the rows' noise is on the right (backend/factor_ops.h) */
+    float *matrix;       /* (pitch, pitch, lanes) */
+    float *panel;        /* (FACTOR_BATCH_PANEL, pitch, lanes) scratch of `sum` */
 };
 
 struct factor_batch_kernels {

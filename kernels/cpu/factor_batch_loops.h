@@ -29,8 +29,9 @@ static inline int least(int a, int b) {
 
 /* ---- Gram matrices ---- */
 
-/* Rating number `p` of every row as the vector (x, t) times its weight; zeros where a row has no such rating. */
-static void pack_ratings(const struct factor_batch *batch, int64_t p, float *out) {
+/* Rating number `p` of every row as the vector (x, t) times its weight, with its noise if that is not NULL; zeros where
+ * a row has no such rating. */
+static void pack_ratings(const struct factor_batch *batch, int64_t p, const float *noise, float *out) {
     static const float nothing[FACTOR_K_MAX + 2 * FACTOR_LANES];
     const struct factor_batch_shape *shape = batch->shape;
     const struct factor_solve_args *args = shape->args;
@@ -53,9 +54,30 @@ static void pack_ratings(const struct factor_batch *batch, int64_t p, float *out
     if (args->biases) memcpy(out + args->k * LANES, one, sizeof one);
     memcpy(out + shape->solved * LANES, target, sizeof target);
     memset(out + (shape->solved + 1) * LANES, 0, sizeof(float) * LANES * (size_t)(shape->pitch - shape->solved - 1));
-    if (!shape->weighted) return;
-    for (int c = 0; c <= shape->solved; c++)
+    for (int c = 0; shape->weighted && c <= shape->solved; c++)
         store_lanes(out + c * LANES, load_lanes(out + c * LANES) * load_lanes(weight));
+    if (!noise) return;
+    float *targets = out + shape->solved * LANES;
+    for (int l = 0; l < LANES; l++)
+        if (one[l] != 0) targets[l] = fmaf(noise[l], shape->noise_scale, targets[l]);
+}
+
+/* normals[f * LANES + l] = value first + f of row l's noise, n and a few more; `first` a multiple of four. */
+static void batch_normals(const struct factor_batch *batch, int first, int n, float *normals) {
+    enum { ABREAST = NORMAL_LANES / LANES }; /* blocks of one row in a call */
+    const struct factor_solve_args *args = batch->shape->args;
+    for (int f = 0; f < n; f += 4 * ABREAST) {
+        uint64_t index[NORMAL_LANES];
+        float out[4][NORMAL_LANES];
+        for (int l = 0; l < NORMAL_LANES; l++) {
+            const int32_t row = batch->rows[l % LANES < batch->n ? l % LANES : 0];
+            index[l] = (uint64_t)(args->first_row + row) * 128 + (uint64_t)((first + f) / 4 + l / LANES);
+        }
+        batch->shape->normals(args->seed, args->stream, index, out);
+        for (int block = 0; block < ABREAST; block++)
+            for (int j = 0; j < 4; j++)
+                memcpy(normals + (f + 4 * block + j) * LANES, out[j] + block * LANES, sizeof(float) * LANES);
+    }
 }
 
 /* sums += (or -=) the products of `n` vectors' elements from `row` and from `column` on, in order. */
@@ -82,7 +104,10 @@ static void batch_sum(const struct factor_batch *batch) {
         const int64_t n = offsets[batch->rows[l] + 1] - offsets[batch->rows[l]];
         if (n > longest) longest = n;
     }
-    for (int64_t p = 0; p < longest; p++) pack_ratings(batch, p, batch->panel + p * pitch * LANES);
+    float noise[(FACTOR_BATCH_PANEL + NORMAL_LANES) * LANES];
+    if (batch->perturbed) batch_normals(batch, factor_target_noise(shape->solved), (int)longest, noise);
+    for (int64_t p = 0; p < longest; p++)
+        pack_ratings(batch, p, batch->perturbed ? noise + p * LANES : NULL, batch->panel + p * pitch * LANES);
     for (int row = 0; row < shape->solved; row += TILE)
         for (int column = row; column < pitch; column += TILE) {
             lanes sums[TILE][TILE];
@@ -113,29 +138,36 @@ static void batch_collect(const struct factor_batch *batch, const float *grams) 
 
 /* ---- from Gram matrices to solutions ---- */
 
+/* right += sum_j x_j times row j of `matrix` (pitch, pitch), in order. */
+static void add_rows(const struct factor_batch_shape *shape, const float *matrix, const float *x, float *right) {
+    for (int i = 0; i < shape->solved; i += TILE) {
+        lanes sums[TILE];
+        for (int t = 0; t < TILE; t++) sums[t] = load_lanes(right + (i + t) * LANES);
+        for (int j = 0; j < shape->solved; j++)
+            for (int t = 0; t < TILE; t++)
+                sums[t] = lanes_fma(load_lanes(x + j * LANES), lanes_all(matrix[j * shape->pitch + i + t]), sums[t]);
+        for (int t = 0; t < TILE && i + t < shape->solved; t++) store_lanes(right + (i + t) * LANES, sums[t]);
+    }
+}
+
 /* right[i] = what the prior adds to the right-hand side, as in factor_solve.c; fixed[i] = the fixed part of the
  * vectors. */
-static void right_sides(const struct factor_batch *batch, lanes ridge, float *fixed, float *right) {
+static void right_sides(const struct factor_batch *batch, lanes ridge, const float *normals, float *fixed,
+                        float *right) {
     const struct factor_batch_shape *shape = batch->shape;
     const struct factor_solve_args *args = shape->args;
     const int solved = shape->solved;
     for (int i = 0; i < shape->pitch; i++)
         store_lanes(right + i * LANES, lanes_all(i < solved ? args->prior_shift[i] : 0));
+    if (batch->perturbed) add_rows(shape, shape->root, normals, right);
     if (!args->row_offsets) return;
     for (int l = 0; l < LANES; l++) {
         const float *from = args->row_offsets + (int64_t)batch->rows[l < batch->n ? l : 0] * args->stride;
         for (int f = 0; f < solved; f++) fixed[f * LANES + l] = from[f];
     }
-    for (int i = 0; i < solved; i += TILE) {
-        lanes sums[TILE];
-        for (int t = 0; t < TILE; t++) sums[t] = load_lanes(right + (i + t) * LANES);
-        for (int j = 0; j < solved; j++)
-            for (int t = 0; t < TILE; t++)
-                sums[t] = lanes_fma(load_lanes(fixed + j * LANES), lanes_all(shape->prior[j * shape->pitch + i + t]),
-                                    sums[t]);
-        for (int t = 0; t < TILE && i + t < solved; t++)
-            store_lanes(right + (i + t) * LANES, lanes_fma(ridge, load_lanes(fixed + (i + t) * LANES), sums[t]));
-    }
+    add_rows(shape, shape->prior, fixed, right);
+    for (int i = 0; i < solved; i++)
+        store_lanes(right + i * LANES, lanes_fma(ridge, load_lanes(fixed + i * LANES), load_lanes(right + i * LANES)));
 }
 
 /* A tile of the normal equations from one of the Gram matrices. */
@@ -209,24 +241,6 @@ static lanes dot_solved(const float *u, const float *x, int i, int solved) {
     return sums[0];
 }
 
-/* normals[f * LANES + l] = value f of row l's noise, a few more than `solved`. */
-static void batch_normals(const struct factor_batch *batch, float *normals) {
-    enum { ABREAST = NORMAL_LANES / LANES }; /* blocks of one row in a call */
-    const struct factor_solve_args *args = batch->shape->args;
-    for (int f = 0; f < batch->shape->solved; f += 4 * ABREAST) {
-        uint64_t index[NORMAL_LANES];
-        float out[4][NORMAL_LANES];
-        for (int l = 0; l < NORMAL_LANES; l++) {
-            const int32_t row = batch->rows[l % LANES < batch->n ? l % LANES : 0];
-            index[l] = (uint64_t)(args->first_row + row) * 128 + (uint64_t)(f / 4 + l / LANES);
-        }
-        batch->shape->normals(args->seed, args->stream, index, out);
-        for (int block = 0; block < ABREAST; block++)
-            for (int j = 0; j < 4; j++)
-                memcpy(normals + (f + 4 * block + j) * LANES, out[j] + block * LANES, sizeof(float) * LANES);
-    }
-}
-
 static void write_rows(const struct factor_batch *batch, const float *x, uint32_t bad) {
     const struct factor_solve_args *args = batch->shape->args;
     const int solved = batch->shape->solved;
@@ -239,17 +253,15 @@ static void write_rows(const struct factor_batch *batch, const float *x, uint32_
     }
 }
 
-/* x = U^-1 (U^-T b + noise). A bit for each lane that left the range of floats. */
-static uint32_t back_substitute(const struct factor_batch *batch, float *x) {
+/* x = U^-1 (U^-T b + normals), or without them if NULL. A bit for each lane that left the range of floats. */
+static uint32_t back_substitute(const struct factor_batch *batch, const float *normals, float *x) {
     const struct factor_batch_shape *shape = batch->shape;
-    const int solved = shape->solved, noise = shape->args->noise;
-    float normals[(FACTOR_K_MAX + 2 * NORMAL_LANES) * LANES];
+    const int solved = shape->solved;
     uint32_t bad = 0;
-    if (noise) batch_normals(batch, normals);
     for (int i = solved - 1; i >= 0; i--) {
         const float *u = batch->matrix + i * shape->pitch * LANES;
         lanes right = load_lanes(u + solved * LANES);
-        if (noise) right += load_lanes(normals + i * LANES);
+        if (normals) right += load_lanes(normals + i * LANES);
         const lanes value = (right - dot_solved(u, x, i, solved)) / load_lanes(u + i * LANES);
         store_lanes(x + i * LANES, value);
         bad |= lanes_not_finite(value);
@@ -260,14 +272,15 @@ static uint32_t back_substitute(const struct factor_batch *batch, float *x) {
 static uint32_t batch_solve(const struct factor_batch *batch) {
     const struct factor_solve_args *args = batch->shape->args;
     float ridge[LANES] = {0}, x[(FACTOR_K_MAX + 1) * LANES], fixed[(FACTOR_K_MAX + 1) * LANES];
-    float right[(FACTOR_K_MAX + 1 + TILE) * LANES];
+    float right[(FACTOR_K_MAX + 1 + TILE) * LANES], normals[(FACTOR_K_MAX + 2 * NORMAL_LANES) * LANES];
     for (int l = 0; l < batch->n; l++) {
         const int64_t *offsets = args->offsets + batch->rows[l];
         ridge[l] = args->ridge_per_rating * (float)(offsets[1] - offsets[0]);
     }
-    right_sides(batch, load_lanes(ridge), fixed, right);
+    if (args->noise) batch_normals(batch, 0, batch->shape->solved, normals);
+    right_sides(batch, load_lanes(ridge), normals, fixed, right);
     uint32_t bad = batch_cholesky(batch, load_lanes(ridge), right);
-    bad |= back_substitute(batch, x);
+    bad |= back_substitute(batch, args->noise && !batch->perturbed ? normals : NULL, x);
     for (int i = 0; args->row_offsets && i < batch->shape->solved; i++)
         store_lanes(x + i * LANES, load_lanes(x + i * LANES) - load_lanes(fixed + i * LANES));
     write_rows(batch, x, bad);

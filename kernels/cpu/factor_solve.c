@@ -70,11 +70,14 @@ struct job {
     normal_lanes_fn normals;
     int solved, dim;                           /* d, and d + 1 with the target */
     const float *prior_rows[FACTOR_K_MAX + 1]; /* of prior_precision */
+    const float *root_rows[FACTOR_K_MAX + 1];  /* of prior_root, with noise */
+    int perturbed;     /* rows of at most so many ratings have their noise on the right; -1: none */
+    float noise_scale; /* of a target's noise: 1 / sqrt(alpha) */
     struct factor_batch_shape shape;
-    int32_t *short_rows; /* (n_short,) the longest first */
-    int64_t n_short;
-    const struct unit *units; /* of a batch of long rows */
-    float *scratch;           /* for each worker */
+    int32_t *short_rows;          /* (n_short,) the longest first */
+    int64_t n_short, n_perturbed; /* the last so many of them are perturbed */
+    const struct unit *units;     /* of a batch of long rows */
+    float *scratch;               /* for each worker */
     size_t scratch_size;
     float *partial;        /* (units, dim, stride) */
     atomic_int failed_row; /* the first that failed; -1 = none */
@@ -86,8 +89,8 @@ struct unit {
     int64_t begin, end; /* its ratings */
 };
 
-/* Packs ratings begin..end-1 (at most PANEL) as rows (x, t) times their weight. */
-static void pack_panel(const struct job *job, int64_t begin, int64_t end, float *panel) {
+/* Packs ratings begin..end-1 (at most PANEL) as rows (x, t) times their weight, and the targets' noise, if not NULL. */
+static void pack_panel(const struct job *job, int64_t begin, int64_t end, const float *noise, float *panel) {
     const struct factor_solve_args *args = job->args;
     const int stride = args->stride, k = args->k, solved = job->solved;
     for (int64_t i = begin; i < end; i++) {
@@ -102,24 +105,28 @@ static void pack_panel(const struct job *job, int64_t begin, int64_t end, float 
         float weight = args->weight[args->ratings[i]];
         if (weight != 1)
             for (int f = 0; f <= solved; f++) x[f] *= weight;
+        if (noise) x[solved] = fmaf(noise[i - begin], job->noise_scale, x[solved]);
     }
 }
 
-/* gram += the ratings begin..end-1 of one row. */
-static void add_ratings(const struct job *job, int64_t begin, int64_t end, float *gram, float *panel) {
+/* gram += the ratings begin..end-1 of one row, with their noise, if not NULL. */
+static void add_ratings(const struct job *job, int64_t begin, int64_t end, const float *noise, float *gram,
+                        float *panel) {
     for (int64_t at = begin; at < end; at += PANEL) {
         int64_t stop = at + PANEL < end ? at + PANEL : end;
-        pack_panel(job, at, stop, panel);
+        pack_panel(job, at, stop, noise ? noise + (at - begin) : NULL, panel);
         job->kernels->gram(gram, panel, (int)(stop - at), job->dim, job->args->stride);
     }
 }
 
-/* prior_shift, and with a fixed part s of the row's vector also (prior_precision + ridge) s: the solution is then that
- * of the whole vector, A^-1 b + s. So the matrix need not be multiplied with s. */
-static void right_side(const struct job *job, const float *fixed, float ridge, float *out) {
+/* prior_shift, of a perturbed row with its noise z (else NULL), and with a fixed part s of the row's vector also
+ * (prior_precision + ridge) s: the solution is then that of the whole vector, A^-1 b + s. So the matrix need not be
+ * multiplied with s. */
+static void right_side(const struct job *job, const float *fixed, float ridge, const float *noise, float *out) {
     const struct factor_solve_args *args = job->args;
     memset(out, 0, sizeof(float) * (size_t)args->stride);
     memcpy(out, args->prior_shift, sizeof(float) * (size_t)job->solved);
+    if (noise) job->kernels->axpys(out, noise, job->root_rows, job->solved, args->stride);
     if (!fixed) return;
     job->kernels->axpys(out, fixed, job->prior_rows, job->solved, args->stride);
     for (int i = 0; i < job->solved; i++) out[i] = fmaf(ridge, fixed[i], out[i]);
@@ -131,12 +138,12 @@ static const float *fixed_part(const struct factor_solve_args *args, int32_t row
 }
 
 /* Scales by alpha and adds the prior. */
-static void add_prior(const struct job *job, int32_t row, int64_t n, float *gram) {
+static void add_prior(const struct job *job, int32_t row, int64_t n, const float *noise, float *gram) {
     const struct factor_solve_args *args = job->args;
     const int stride = args->stride, solved = job->solved;
     const float ridge = args->ridge_per_rating * (float)n;
     float right[FACTOR_K_MAX + FACTOR_LANES];
-    right_side(job, fixed_part(args, row), ridge, right);
+    right_side(job, fixed_part(args, row), ridge, noise, right);
     for (int i = 0; i < solved; i++) {
         float *a = gram + (long)i * stride;
         const float *prior = args->prior_precision + (long)i * stride;
@@ -146,13 +153,13 @@ static void add_prior(const struct job *job, int32_t row, int64_t n, float *gram
     }
 }
 
-/* The noise of a row: at least `solved` values. */
-static void row_normals(const struct job *job, int32_t row, float *out) {
+/* out = values of the row's noise from the `first`-th on, a multiple of four, `n` and up to 4 NORMAL_LANES more. */
+static void row_normals(const struct job *job, int32_t row, int first, int n, float *out) {
     uint64_t index[NORMAL_LANES];
     float blocks[4][NORMAL_LANES];
-    const uint64_t first = (uint64_t)(job->args->first_row + row) * 128;
-    for (int f = 0; f < job->solved; f += 4 * NORMAL_LANES) {
-        for (int l = 0; l < NORMAL_LANES; l++) index[l] = first + (uint64_t)(f / 4 + l);
+    const uint64_t begin = (uint64_t)(job->args->first_row + row) * 128 + (uint64_t)first / 4;
+    for (int f = 0; f < n; f += 4 * NORMAL_LANES) {
+        for (int l = 0; l < NORMAL_LANES; l++) index[l] = begin + (uint64_t)(f / 4 + l);
         job->normals(job->args->seed, job->args->stream, index, blocks);
         for (int l = 0; l < NORMAL_LANES; l++)
             for (int j = 0; j < 4; j++) out[f + 4 * l + j] = blocks[j][l];
@@ -162,16 +169,16 @@ static void row_normals(const struct job *job, int32_t row, float *out) {
 /* Factors gram and writes the row's vector. 0 when the matrix is not positive definite. */
 static int solve_row(const struct job *job, int32_t row, int64_t n, float *gram, float *x) {
     const struct factor_solve_args *args = job->args;
-    const int stride = args->stride, solved = job->solved;
-    add_prior(job, row, n, gram);
-    if (!job->kernels->cholesky(gram, solved, job->dim, stride)) return 0;
+    const int stride = args->stride, solved = job->solved, perturbed = n <= job->perturbed;
     float normal[FACTOR_K_MAX + 4 * NORMAL_LANES];
-    if (args->noise) row_normals(job, row, normal);
+    if (args->noise) row_normals(job, row, 0, solved, normal);
+    add_prior(job, row, n, perturbed ? normal : NULL, gram);
+    if (!job->kernels->cholesky(gram, solved, job->dim, stride)) return 0;
     memset(x, 0, sizeof(float) * (size_t)stride);
     for (int i = solved - 1; i >= 0; i--) {
         const float *u = gram + (long)i * stride;
         float right = u[solved];
-        if (args->noise) right += normal[i];
+        if (args->noise && !perturbed) right += normal[i];
         /* whole lanes from the one of i: x is 0 up to there */
         const int from = i / FACTOR_LANES * FACTOR_LANES;
         x[i] = (right - job->kernels->dot(u + from, x + from, stride - from)) / u[i];
@@ -194,8 +201,12 @@ static void fail_row(struct job *job, int32_t row) {
 
 /* The Gram matrix of a row of at most FACTOR_CHUNK ratings. */
 static void sum_row(const struct job *job, int32_t row, float *gram, float *panel) {
+    const int64_t begin = job->args->offsets[row], end = job->args->offsets[row + 1];
+    const int perturbed = end - begin <= job->perturbed;
+    float noise[FACTOR_SHORT_MAX + 4 * NORMAL_LANES];
+    if (perturbed) row_normals(job, row, factor_target_noise(job->solved), (int)(end - begin), noise);
     memset(gram, 0, (size_t)job->dim * (size_t)job->args->stride * sizeof *gram);
-    add_ratings(job, job->args->offsets[row], job->args->offsets[row + 1], gram, panel);
+    add_ratings(job, begin, end, perturbed ? noise : NULL, gram, panel);
 }
 
 static void solve_one_by_one(struct job *job, const int32_t *rows, int n, float *scratch) {
@@ -210,9 +221,14 @@ static void solve_one_by_one(struct job *job, const int32_t *rows, int n, float 
 /* Rows in lanes. Those of few ratings are summed in lanes too; for the others each row's own tiles are faster. */
 static void solve_batch(struct job *job, const int32_t *rows, int n, float *scratch) {
     const size_t matrix_size = (size_t)job->shape.pitch * (size_t)job->shape.pitch * FACTOR_BATCH_LANES;
-    struct factor_batch batch = {
-        .shape = &job->shape, .rows = rows, .n = n, .matrix = scratch, .panel = scratch + matrix_size};
-    if (job->args->offsets[rows[0] + 1] - job->args->offsets[rows[0]] <= FACTOR_BATCH_PANEL) {
+    const int64_t longest = job->args->offsets[rows[0] + 1] - job->args->offsets[rows[0]];
+    struct factor_batch batch = {.shape = &job->shape,
+                                 .rows = rows,
+                                 .n = n,
+                                 .perturbed = longest <= job->perturbed,
+                                 .matrix = scratch,
+                                 .panel = scratch + matrix_size};
+    if (longest <= FACTOR_BATCH_PANEL) {
         job->kernels->batch->sum(&batch);
     } else {
         const size_t gram_size = (size_t)job->dim * (size_t)job->args->stride;
@@ -229,10 +245,17 @@ static int64_t rows_per_task(const struct job *job) {
     return job->kernels->batch ? job->kernels->batch->lanes : FACTOR_BATCH_LANES;
 }
 
+/* Tasks of the rows that are not perturbed; the others follow, so that a batch has rows of one kind. */
+static int64_t plain_tasks(const struct job *job) {
+    return (job->n_short - job->n_perturbed + rows_per_task(job) - 1) / rows_per_task(job);
+}
+
 static void short_rows_task(void *arg, int64_t task, int worker) {
     struct job *job = arg;
-    const int64_t per_task = rows_per_task(job), first = task * per_task;
-    const int n = (int)(first + per_task < job->n_short ? per_task : job->n_short - first);
+    const int64_t per_task = rows_per_task(job), n_plain = job->n_short - job->n_perturbed, plain = plain_tasks(job);
+    const int64_t first = task < plain ? task * per_task : n_plain + (task - plain) * per_task;
+    const int64_t end = task < plain ? n_plain : job->n_short;
+    const int n = (int)(first + per_task < end ? per_task : end - first);
     float *scratch = job->scratch + (size_t)worker * job->scratch_size;
     if (job->kernels->batch)
         solve_batch(job, job->short_rows + first, n, scratch);
@@ -246,7 +269,7 @@ static void long_chunk_task(void *arg, int64_t task, int worker) {
     float *gram = job->partial + (size_t)task * gram_size;
     float *panel = job->scratch + (size_t)worker * job->scratch_size;
     memset(gram, 0, gram_size * sizeof *gram);
-    add_ratings(job, job->units[task].begin, job->units[task].end, gram, panel);
+    add_ratings(job, job->units[task].begin, job->units[task].end, NULL, gram, panel);
 }
 
 /* Adds the chunk sums of one long row in order and solves it. `task` counts the long rows of the batch. */
@@ -285,6 +308,7 @@ static reel_status sort_short_rows(struct job *job, reel_error *err) {
         int32_t count = next[n];
         next[n] = (int32_t)job->n_short;
         job->n_short += count;
+        if (n <= job->perturbed) job->n_perturbed += count;
     }
     for (int32_t row = 0; row < args->n_rows; row++) {
         int64_t n = args->offsets[row + 1] - args->offsets[row];
@@ -302,11 +326,18 @@ static reel_status prepare_short_rows(struct job *job, float **prior, reel_error
     job->scratch_size = gram + stride + panel;
     if (!job->kernels->batch) return REEL_OK;
     const int tile = job->kernels->batch->tile, pitch = (job->dim + tile - 1) / tile * tile;
-    TRY_RETURN(MEM_NEW(prior, (size_t)pitch * (size_t)pitch, err));
+    TRY_RETURN(MEM_NEW(prior, 2 * (size_t)pitch * (size_t)pitch, err));
     for (int i = 0; i < job->solved; i++)
         memcpy(*prior + i * pitch, job->prior_rows[i], sizeof(float) * (size_t)job->solved);
-    job->shape = (struct factor_batch_shape){
-        .args = args, .solved = job->solved, .pitch = pitch, .prior = *prior, .normals = job->normals};
+    for (int i = 0; args->noise && i < job->solved; i++)
+        memcpy(*prior + (pitch + i) * pitch, job->root_rows[i], sizeof(float) * (size_t)job->solved);
+    job->shape = (struct factor_batch_shape){.args = args,
+                                             .solved = job->solved,
+                                             .pitch = pitch,
+                                             .prior = *prior,
+                                             .root = *prior + pitch * pitch,
+                                             .noise_scale = job->noise_scale,
+                                             .normals = job->normals};
     for (int v = 0; v < FACTOR_VALUES; v++) job->shape.weighted |= args->weight[v] != 1;
     const size_t vector = (size_t)pitch * FACTOR_BATCH_LANES, direct = FACTOR_BATCH_PANEL * vector;
     const size_t collected = gram * FACTOR_BATCH_LANES + panel;
@@ -382,15 +413,21 @@ reel_status cpu_factor_solve(struct backend *backend, const struct factor_solve_
     reel_status status = REEL_OK;
     float *prior = NULL;
     struct job job = {.args = args, .kernels = factor_kernels_choose(), .normals = normal_lanes_choose()};
+    TRY(factor_solve_check(args, err));
     job.solved = args->k + (args->biases ? 1 : 0);
     job.dim = job.solved + 1;
-    for (int i = 0; i < job.solved; i++) job.prior_rows[i] = args->prior_precision + (long)i * args->stride;
+    job.perturbed = args->noise ? factor_short_row(job.solved) : -1;
+    job.noise_scale = 1 / sqrtf(args->alpha);
+    for (int i = 0; i < job.solved; i++) {
+        job.prior_rows[i] = args->prior_precision + (long)i * args->stride;
+        if (args->noise) job.root_rows[i] = args->prior_root + (long)i * args->stride;
+    }
     atomic_init(&job.failed_row, -1);
     TRY(prepare_short_rows(&job, &prior, err));
     TRY(sort_short_rows(&job, err));
     TRY(MEM_RAW(&job.scratch, job.scratch_size * (size_t)thread_pool_size(backend->pool), err));
-    const int64_t per_task = rows_per_task(&job);
-    thread_pool_run(backend->pool, (job.n_short + per_task - 1) / per_task, short_rows_task, &job);
+    const int64_t per_task = rows_per_task(&job), perturbed_tasks = (job.n_perturbed + per_task - 1) / per_task;
+    thread_pool_run(backend->pool, plain_tasks(&job) + perturbed_tasks, short_rows_task, &job);
     TRY(solve_long_rows(backend, &job, err));
     if (atomic_load(&job.failed_row) >= 0)
         status = error_set(err, REEL_NUMERIC,

@@ -6,7 +6,7 @@
 
 #include "backend/backend_ops.h"
 
-enum { CUDA_SCRATCH_SLOTS = 3, CUDA_STAGES = 4 };
+enum { CUDA_SCRATCH_SLOTS = 4, CUDA_STAGES = 4 };
 
 /* Pinned memory that large copies go through (transfers.cu). */
 struct cuda_transfers {

@@ -27,12 +27,32 @@ struct row_chunk {
     int32_t row, chunk;
 };
 
+/* Rows that are not long: those solved in their own unknowns, and the short ones by the shape of their launch. */
+enum { DUAL_SHAPES = 5, ROW_KINDS = 1 + DUAL_SHAPES };
+
 /* What the device tells the host, and kernels each other. */
 struct solve_report {
     unsigned long long n_chunks;
     int n_long;
+    int n_rows[ROW_KINDS];
     int failed_row; /* the lowest, INT_MAX = none */
-    struct largest_elements largest;
+    struct largest_elements largest, largest_in_basis;
+};
+
+/* How short rows are solved in as many unknowns as they have ratings (factor_dual.h). */
+struct dual_params {
+    int on;       /* the rows of this launch are; of the others only `unit` means something */
+    int unit;     /* vectors are in the prior's coordinates; 0: its precision is (precision + ridge) I, its mean 0 */
+    int centre;   /* rows have a prior mean other than 0 */
+    int elements; /* of a vector in memory; a bias that is not among them is a 1 more */
+    int pieces, width, part; /* halves_pieces(elements), as an even number, and as many as are staged at a time */
+    int least, reach, kept; /* unknowns at least, vectors that products reach, where a struct dual_row's arrays begin */
+    int target_noise;       /* factor_target_noise */
+    float precision, noise_scale, diagonal; /* the last two: 1 / sqrt(alpha), 1 / alpha */
+    const float *vectors;                   /* (n_columns, stride) */
+    const uint4 *halves;                    /* of them */
+    const float *mean;                      /* (d,) */
+    const struct largest_elements *largest;
 };
 
 struct solve_params {
@@ -59,6 +79,8 @@ struct solve_params {
     float *partial; /* matrices of the chunks */
     const struct long_row *long_rows;
     const struct row_chunk *chunks;
+    const int32_t *rows; /* of a launch, unless they are long */
+    struct dual_params dual;
     struct solve_report *report;
 };
 
@@ -203,7 +225,7 @@ static __device__ __forceinline__ void add_panels(const struct solve_params &p, 
                                                   struct bias_sums &bias_sums) {
     const int bytes = gram_vector_bytes(p.width), owner = owned < p.panel, panel_bytes = p.panel * bytes;
     const int64_t end = owner ? begin + n_ratings : 0;
-    const struct gram_place place = gram_place_of(panels, p.width);
+    const struct gram_place place = gram_place_of<GRAM_OF_ELEMENTS>(panels, p.width);
     for (int panel = 0; owner && panel < AHEAD; panel++) {
         const struct coming rating = load_rating(p, begin + panel * p.panel + owned, end);
         index[panel].column[owned] = rating.column;
@@ -233,8 +255,8 @@ static __device__ __forceinline__ void add_panels(const struct solve_params &p, 
         async_copy_commit();
         const float bias = load_bias(p, owner ? next.column : -1);
         next = load_rating(p, begin + n_ratings - later + p.panel + owned, end);
-        gram_add_vectors(sums, {place.left + now * panel_bytes, place.right + now * panel_bytes}, p.width,
-                         n / GRAM_DEPTH, part);
+        gram_add_vectors<GRAM_OF_ELEMENTS>(sums, {place.left + now * panel_bytes, place.right + now * panel_bytes},
+                                           p.width, n / GRAM_DEPTH, part);
         if (owner) list_bias(index[then], owned, bias, scale);
         now = now + 1 == PANELS ? 0 : now + 1;
         then = then + 1 == PANELS ? 0 : then + 1;
@@ -253,8 +275,7 @@ static __device__ __forceinline__ void add_ratings(const struct solve_params &p,
         const struct gram_part part = gram_part_of(p.tiles, p.pieces, (pass * warps + warp) * p.part, p.part);
         struct bias_sums bias = {0, 0};
         gram_piece sums[GRAM_PIECES];
-#pragma unroll
-        for (int e = 0; e < GRAM_PIECES * 16; e++) sums[e / 16][e / 8 % 2][e / 4 % 2][e % 4] = 0;
+        gram_clear(sums);
         add_panels(p, begin, (int)(end - begin), last ? (int)threadIdx.x % 32 : PANEL_MAX,
                    (char *)(matrix + p.panels_at), index, part, p.weight_unit / units.target, sums, bias);
         __syncthreads();

@@ -1,30 +1,64 @@
 /* factor_solve on CUDA: a thread block a row. The ratings' vectors are staged in shared memory a panel at a time, the
- * normal equations are added up by the tensor cores (gram_mma.h) and solved in shared memory (gram_solve.h). Long rows
- * are cut as on the CPU, their chunks' sums added in the same order. All sums have a fixed order, whatever the grid. */
+ * normal equations are added up by the tensor cores (factor_gram.h) and solved in registers (gram_solve.h). Long rows
+ * are cut as on the CPU, their chunks' sums added in the same order; short ones have equations in as many unknowns as
+ * ratings (factor_dual.h). All sums have a fixed order, whatever the grid. */
 #include <limits.h>
 #include <math.h>
 
 #include "core/error.h"
 #include "kernels/common/normal.h"
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/factor_basis.h"
+#include "kernels/cuda/factor_dual.h"
 #include "kernels/cuda/factor_gram.h"
 #include "kernels/cuda/factor_inputs.h"
 #include "kernels/cuda/gram_mma.h"
 #include "kernels/cuda/gram_solve.h"
 
-enum { WARPS_MAX = 16 }; /* of a block: 128 registers a thread, 16 warps a processor */
+enum {
+    WARPS_MAX = 16,  /* of a block: 128 registers a thread, 16 warps a processor */
+    SHORT_TILES = 17 /* of the largest shape for short rows */
+};
 
-/* ---- long rows ---- */
+/* ---- lists of rows ---- */
 
-/* Lists the long rows. Their order varies from run to run, what is computed for each does not. */
-static __global__ void find_long_rows(const int64_t *offsets, int32_t n_rows, struct long_row *out,
-                                      struct solve_report *report) {
-    int64_t row = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (row >= n_rows) return;
-    int64_t n = offsets[row + 1] - offsets[row];
+struct list_params {
+    const int64_t *offsets;
+    int32_t n_rows;
+    int short_row;              /* ratings of the longest short row */
+    int most[DUAL_SHAPES];      /* of those that a shape of short rows takes */
+    struct long_row *long_rows; /* (n_rows,) out */
+    int32_t *rows;              /* (ROW_KINDS, n_rows) out */
+    struct solve_report *report;
+};
+
+/* -1: a long row. */
+static __device__ __forceinline__ int kind_of_row(const struct list_params &p, int64_t n) {
+    if (n > FACTOR_CHUNK) return -1;
+    if (n > p.short_row) return 0;
+    int shape = 0;
+#pragma unroll
+    for (int s = 0; s < DUAL_SHAPES; s++) shape += n > p.most[s];
+    return 1 + shape;
+}
+
+/* Lists the rows of each kind. Their order varies from run to run, what is computed for each does not. */
+static __global__ void list_rows(const __grid_constant__ struct list_params p) {
+    __shared__ int counts[ROW_KINDS], begins[ROW_KINDS];
+    const int64_t row = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t n = row < p.n_rows ? p.offsets[row + 1] - p.offsets[row] : 0;
+    const int kind = row < p.n_rows ? kind_of_row(p, n) : -1;
+    if (threadIdx.x < ROW_KINDS) counts[threadIdx.x] = 0;
+    __syncthreads();
+    const int place = kind < 0 ? 0 : atomicAdd(&counts[kind], 1);
+    __syncthreads();
+    if (threadIdx.x < ROW_KINDS) begins[threadIdx.x] = atomicAdd(&p.report->n_rows[threadIdx.x], counts[threadIdx.x]);
+    __syncthreads();
+    if (kind >= 0) p.rows[(int64_t)kind * p.n_rows + begins[kind] + place] = (int32_t)row;
     if (n <= FACTOR_CHUNK) return;
-    int64_t first = (int64_t)atomicAdd(&report->n_chunks, (unsigned long long)((n + FACTOR_CHUNK - 1) / FACTOR_CHUNK));
-    out[atomicAdd(&report->n_long, 1)] = {first, (int32_t)row};
+    const int64_t first =
+        (int64_t)atomicAdd(&p.report->n_chunks, (unsigned long long)((n + FACTOR_CHUNK - 1) / FACTOR_CHUNK));
+    p.long_rows[atomicAdd(&p.report->n_long, 1)] = {first, (int32_t)row};
 }
 
 static __global__ void cut_long_rows(const int64_t *offsets, const struct long_row *long_rows,
@@ -119,39 +153,59 @@ static __device__ __forceinline__ void store_solution(const struct solve_params 
         if (p.biases || f != p.k) out[f] = 0;
 }
 
-/* Solves a row's equations from their factor, one warp. */
+/* Solves a row's equations from their factor, one warp; those of a short row are the factors of its vectors. */
 template <int ELEMENTS>
-static __device__ __forceinline__ void finish_row(const struct solve_params &p, int32_t row, const float *panels,
-                                                  const float4 *inverse, const float *noise) {
+static __device__ __forceinline__ void
+finish_row(const struct solve_params &p, int32_t row, const struct held_place &place, const float *panels,
+           const float4 *inverse, const float *noise, int dual, const struct dual_row &d) {
     float x[ELEMENTS];
 #pragma unroll
     for (int e = 0; e < ELEMENTS; e++) {
         const int f = 32 * e + (int)threadIdx.x % 32;
         x[e] = 0;
-        if (f < p.solved) x[e] = panels[panel_at(p.tiles, f / PANEL_ROWS) + 4 * p.solved + f % PANEL_ROWS];
-        if (f < p.solved && p.noise) x[e] += noise[f];
+        if (f < place.rows) x[e] = panels[panel_at(place.tiles, f / PANEL_ROWS) + 4 * place.rows + f % PANEL_ROWS];
+        if (f < place.rows && noise) x[e] += noise[f];
     }
-    const int good = back_substitute(x, panels, inverse, p.tiles, p.solved);
-    if (__all_sync(~0u, good))
-        store_solution(p, row, x);
-    else if (threadIdx.x % 32 == 0)
-        atomicMin(&p.report->failed_row, row);
+    const int good = back_substitute(x, panels, inverse, place.tiles, place.rows);
+    if (!__all_sync(~0u, good) && threadIdx.x % 32 == 0) atomicMin(&p.report->failed_row, row);
+    if (!dual) {
+        if (__all_sync(~0u, good)) store_solution(p, row, x);
+        return;
+    }
+#pragma unroll
+    for (int e = 0; e < ELEMENTS; e++) {
+        const int f = 32 * e + (int)threadIdx.x % 32;
+        if (f < d.ratings) d.right[f] = x[e] * d.scale[f];
+    }
 }
 
-/* Solves the normal equations of a row; what the panels held is free by now, and the matrix once it is in registers. */
+/* Solves the equations of a row: of a short one from its ratings, else from the sums in `matrix`; what panels held is
+ * free by now, and the matrix once it is in registers. */
 template <int WARPS, int LEAST, int TILES>
 static __device__ __forceinline__ void solve_row(const struct solve_params &p, int32_t row, float *matrix) {
     float4 *inverse = (float4 *)(matrix + p.solution);
     float *noise = (float *)(inverse + 2 * p.tiles), *right = noise + 8 * p.tiles;
     const float ridge = p.ridge_per_rating * (float)(p.offsets[row + 1] - p.offsets[row]), *fixed = fixed_part(p, row);
-    const struct held_place place = held_place_of(p.tiles, p.solved);
+    const int dual = TILES <= SHORT_TILES && p.dual.on;
+    struct dual_row d = {};
+    if (dual) d = dual_row_of(p, row, matrix);
+    const struct held_place place = held_place_of(dual ? d.tiles : p.tiles, dual ? d.rows : p.solved);
     held_matrix<WARPS, LEAST, TILES> held;
-    if (fixed) right_side(p, fixed, ridge, right);
-    if (p.noise) draw_noise(p, row, noise);
-    hold_equations(p, ridge, fixed ? right : p.prior_shift, matrix, place, held);
+    if (dual) {
+        multiply_vectors<WARPS>(p, row, d, matrix);
+        hold_dual(p, d, matrix, place, held);
+    } else {
+        if (fixed) right_side(p, fixed, ridge, right);
+        if (p.noise) draw_noise(p, row, noise);
+        hold_equations(p, ridge, fixed ? right : p.prior_shift, matrix, place, held);
+    }
     factor_from<0>(held, matrix, inverse, place);
-    if (place.warp != (p.solved - 1) / PANEL_ROWS % WARPS) return; /* it has seen all panels, the last one as its own */
-    finish_row<(8 * TILES + 30) / 32>(p, row, matrix, inverse, noise);
+    /* one warp has seen all panels, the last one as its own */
+    if (place.warp == (place.rows - 1) / PANEL_ROWS % WARPS)
+        finish_row<(8 * TILES + 30) / 32>(p, row, place, matrix, inverse, p.noise && !dual ? noise : NULL, dual, d);
+    if (!dual) return;
+    __syncthreads();
+    add_vectors<WARPS>(p, row, d, matrix);
 }
 
 /* ---- kernels ---- */
@@ -169,19 +223,17 @@ static __global__ void __launch_bounds__(32 * WARPS_MAX) chunk_kernel(const __gr
         p.partial[(int64_t)blockIdx.x * size + e] = matrix[e];
 }
 
-/* One row: of `long_rows` if that is not NULL, else row blockIdx.x unless it is long. */
+/* One row of `long_rows` if that is not NULL, else of `rows`. */
 template <int WARPS, int LEAST, int TILES>
 static __global__ void __launch_bounds__(32 * WARPS, WARPS_MAX / WARPS)
     row_kernel(const __grid_constant__ struct solve_params p) {
     extern __shared__ float4 shared[];
     float *matrix = (float *)shared;
-    int32_t row = (int32_t)blockIdx.x;
+    const int32_t row = p.long_rows ? p.long_rows[blockIdx.x].row : p.rows[blockIdx.x];
     if (p.long_rows) {
-        row = p.long_rows[blockIdx.x].row;
         int64_t n = p.offsets[row + 1] - p.offsets[row];
         add_chunks(p, p.long_rows[blockIdx.x].first, (n + FACTOR_CHUNK - 1) / FACTOR_CHUNK, matrix);
-    } else {
-        if (p.offsets[row + 1] - p.offsets[row] > FACTOR_CHUNK) return;
+    } else if (!p.dual.on) {
         add_ratings(p, p.offsets[row], p.offsets[row + 1], matrix);
     }
     solve_row<WARPS, LEAST, TILES>(p, row, matrix);
@@ -205,21 +257,34 @@ static const struct row_shape row_shapes[] = {
     row_shape_of<1, 1, 2>(),   row_shape_of<1, 3, 4>(),    row_shape_of<2, 5, 8>(),   row_shape_of<4, 9, 12>(),
     row_shape_of<8, 13, 17>(), row_shape_of<16, 18, 25>(), row_shape_of<16, 26, 33>()};
 
-static const struct row_shape *shape_for(const struct solve_params *p) {
+/* Ratings of the short rows that the first DUAL_SHAPES of them take, with one column more. */
+static const struct short_shape {
+    int least, most;
+} short_shapes[DUAL_SHAPES] = {{1, 15}, {16, 31}, {32, 63}, {64, 95}, {96, FACTOR_SHORT_MAX}};
+static_assert(FACTOR_SHORT_MAX + 1 <= 8 * SHORT_TILES, "the last shape for short rows is too small");
+
+static const struct row_shape *shape_for(int tiles) {
     const struct row_shape *shape = row_shapes;
-    while (shape->tiles < p->tiles) shape++;
+    while (shape->tiles < tiles) shape++;
     return shape;
 }
 
-/* Where in shared memory what follows the factor lies. */
-static int solution_at(const struct solve_params *p) {
-    const int sums = gram_size(p->tiles, p->solved);
-    const int factor = panels_size(p->tiles, p->solved, shape_for(p)->columns);
+/* Where in shared memory what follows the factor lies, in floats. */
+static int solution_at(int tiles, int rows, int columns) {
+    const int sums = gram_size(tiles, rows), factor = panels_size(tiles, rows, columns);
     return factor > sums ? factor : sums;
 }
 
+/* Pivots, noise and right side. */
+static int solution_end(const struct solve_params *p) {
+    return p->solution + 3 * 8 * p->tiles;
+}
+
 static size_t shared_bytes(const struct solve_params *p) {
-    const size_t solution = (size_t)(p->solution + 3 * 8 * p->tiles) * sizeof(float);
+    if (p->dual.on)
+        return (size_t)(p->dual.kept + dual_row_floats(p->dual.reach, p->dual.width, shape_for(p->tiles)->warps)) *
+               sizeof(float);
+    const size_t solution = (size_t)solution_end(p) * sizeof(float);
     const size_t panels =
         (size_t)p->panels_at * sizeof(float) + (size_t)PANELS * (size_t)p->panel * (size_t)gram_vector_bytes(p->width);
     return solution > panels ? solution : panels;
@@ -229,7 +294,7 @@ static size_t shared_bytes(const struct solve_params *p) {
 static void share_pieces(struct solve_params *p) {
     p->width = gram_width(p->tiles, p->k);
     p->pieces = gram_pieces(p->tiles, p->k);
-    const int warps = shape_for(p)->warps;
+    const int warps = shape_for(p->tiles)->warps;
     p->passes = (p->pieces + warps * GRAM_PIECES - 1) / (warps * GRAM_PIECES);
     p->part = (p->pieces + warps * p->passes - 1) / (warps * p->passes);
     int row = 0;
@@ -237,48 +302,169 @@ static void share_pieces(struct solve_params *p) {
     p->panels_at = gram_row(p->tiles, row) + row;
 }
 
-/* The longest panel that fits a block of this device. */
-static reel_status choose_panel(struct cuda_backend *cuda, struct solve_params *p, reel_error *err) {
+/* Bytes of shared memory that a block may have. */
+static reel_status shared_limit(struct cuda_backend *cuda, size_t *limit, reel_error *err) {
     const int for_the_compiler = 1 << 11;
     int most;
     TRY_RETURN(cuda_status(cuda, cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, cuda->device),
                            "asking for the shared memory of a block", err));
-    for (p->panel = PANEL_MAX; shared_bytes(p) > (size_t)(most - for_the_compiler); p->panel /= 2)
-        if (p->panel == GRAM_DEPTH)
-            return error_set(err, REEL_UNSUPPORTED, "cuda:%d: %d factors take %zu bytes of shared memory, it has %d",
-                             cuda->device, p->k, shared_bytes(p), most - for_the_compiler);
+    *limit = (size_t)(most - for_the_compiler);
     return REEL_OK;
+}
+
+static reel_status too_much_shared(struct cuda_backend *cuda, const struct solve_params *p, size_t limit,
+                                   reel_error *err) {
+    return error_set(err, REEL_UNSUPPORTED, "cuda:%d: %d factors take %zu bytes of shared memory, it has %zu",
+                     cuda->device, p->k, shared_bytes(p), limit);
+}
+
+/* The longest panel that fits a block of this device. */
+static reel_status choose_panel(struct cuda_backend *cuda, struct solve_params *p, reel_error *err) {
+    size_t limit;
+    TRY_RETURN(shared_limit(cuda, &limit, err));
+    for (p->panel = PANEL_MAX; shared_bytes(p) > limit; p->panel /= 2)
+        if (p->panel == GRAM_DEPTH) return too_much_shared(cuda, p, limit, err);
+    return REEL_OK;
+}
+
+/* halves = those of n vectors. */
+static reel_status split(struct cuda_backend *cuda, const float *vectors, int32_t n, int elements, int stride,
+                         struct largest_elements *largest, uint4 *halves, reel_error *err) {
+    const int64_t pieces = (int64_t)n * halves_pieces(elements);
+    if (n == 0) return REEL_OK;
+    const unsigned blocks = n < 8 * 1024 ? (unsigned)((n + 7) / 8) : 1024;
+    find_largest<<<blocks, 256, 0, cuda->stream>>>(vectors, n, elements, stride, largest);
+    TRY_RETURN(cuda_launched(cuda, "find_largest", err));
+    split_vectors<<<(unsigned)((pieces + 255) / 256), 256, 0, cuda->stream>>>(vectors, n, elements, stride, largest,
+                                                                              halves);
+    return cuda_launched(cuda, "split_vectors", err);
+}
+
+static size_t halves_bytes(int32_t n, int elements) {
+    return (size_t)n * (size_t)halves_pieces(elements) * 2 * sizeof(uint4);
 }
 
 /* The columns' vectors as halves, in working memory. */
 static reel_status split_columns(struct cuda_backend *cuda, struct solve_params *p, int32_t n, reel_error *err) {
-    const int64_t pieces = (int64_t)n * halves_pieces(p->k);
     uint4 *halves;
-    TRY_RETURN(cuda_scratch(cuda, 2, (size_t)pieces * 2 * sizeof(uint4), (void **)&halves, err));
+    TRY_RETURN(cuda_scratch(cuda, 2, halves_bytes(n, p->k), (void **)&halves, err));
     p->halves = halves;
+    return split(cuda, p->column_vectors, n, p->k, p->stride, &p->report->largest, halves, err);
+}
+
+/* ---- short rows ---- */
+
+/* The prior is ridge I with mean 0 and nothing is drawn: coordinates stay as they are. */
+static int plain_prior(const struct factor_solve_args *args, int solved) {
+    if (args->noise || args->row_offsets) return 0;
+    for (int i = 0; i < solved; i++) {
+        const float *row = args->prior_precision + (size_t)i * (size_t)args->stride;
+        if (row[i] != args->prior_precision[0] || args->prior_shift[i] != 0) return 0;
+        for (int j = 0; j < solved; j++)
+            if (j != i && row[j] != 0) return 0;
+    }
+    return args->prior_precision[0] > 0;
+}
+
+static int has_mean(const struct factor_solve_args *args, int solved) {
+    int mean = args->noise || args->row_offsets;
+    for (int i = 0; i < solved; i++) mean |= args->prior_shift[i] != 0;
+    return mean;
+}
+
+/* The columns' vectors in the prior's coordinates, in working memory. */
+static reel_status enter_basis(struct cuda_backend *cuda, const struct factor_solve_args *args, struct solve_params *p,
+                               struct basis *basis, reel_error *err) {
+    const size_t vectors = factor_aligned((size_t)args->n_columns * (size_t)p->stride * sizeof(float));
+    const struct basis_change change = {.in = p->column_vectors,
+                                        .n = args->n_columns,
+                                        .d = p->solved,
+                                        .stride = p->stride,
+                                        .one = p->biases ? p->k : -1,
+                                        .clear = 1};
+    char *at;
+    TRY_RETURN(basis_place(cuda, args, p->solved, vectors + halves_bytes(args->n_columns, p->solved), basis, &at, err));
+    TRY_RETURN(basis_launch(cuda, &change, basis->columns, (float *)at, err));
+    p->dual.vectors = (float *)at;
+    p->dual.halves = (uint4 *)(at + vectors);
+    p->dual.mean = basis->mean;
+    p->dual.largest = &p->report->largest_in_basis;
+    return split(cuda, p->dual.vectors, args->n_columns, p->solved, p->stride, &p->report->largest_in_basis,
+                 (uint4 *)(at + vectors), err);
+}
+
+/* How short rows are solved, and the longest of them: -1 where there is no telling. */
+static reel_status prepare_short_rows(struct cuda_backend *cuda, const struct factor_solve_args *args,
+                                      struct solve_params *p, struct basis *basis, int *short_row, reel_error *err) {
+    struct dual_params *dual = &p->dual;
+    const int plain = plain_prior(args, p->solved);
+    *short_row = factor_short_row(p->solved);
+    *dual = {.unit = !plain, .elements = plain ? p->k : p->solved, .target_noise = factor_target_noise(p->solved)};
+    dual->pieces = halves_pieces(dual->elements);
+    dual->width = (dual->pieces + 1) / 2 * 2;
+    dual->noise_scale = 1 / sqrtf(args->alpha);
+    dual->diagonal = 1 / args->alpha;
+    dual->precision = args->prior_precision[0];
+    dual->vectors = p->column_vectors;
+    dual->halves = p->halves;
+    dual->largest = &p->report->largest;
+    if (plain) return REEL_OK;
+    dual->centre = has_mean(args, p->solved);
+    if (args->prior_root && args->ridge_per_rating == 0) return enter_basis(cuda, args, p, basis, err);
+    *short_row = -1;
+    return REEL_OK;
+}
+
+/* The launch of a shape of short rows: parts of half the elements, or less where shared memory is short. */
+static reel_status shape_short_rows(struct cuda_backend *cuda, int shape, struct solve_params *p, reel_error *err) {
+    struct dual_params *dual = &p->dual;
+    const struct row_shape *row_shape = &row_shapes[shape];
+    size_t limit;
+    TRY_RETURN(shared_limit(cuda, &limit, err));
+    p->tiles = row_shape->tiles;
+    p->solution = 0;
+    for (int rows = short_shapes[shape].least; rows <= short_shapes[shape].most; rows++) {
+        const int end = solution_at(gram_tiles(rows + 1), rows, row_shape->columns);
+        if (end > p->solution) p->solution = (end + 3) / 4 * 4;
+    }
+    dual->on = 1;
+    dual->least = short_shapes[shape].least;
+    dual->reach = (p->tiles + 1) / 2 * 16 > 32 ? (p->tiles + 1) / 2 * 16 : 32;
+    for (dual->part = (dual->width / 2 + 1) / 2 * 2;; dual->part -= 2) {
+        const int panel = dual->reach * gram_vector_bytes(dual->part) / (int)sizeof(float), end = solution_end(p);
+        dual->kept = panel > end ? panel : end;
+        if (shared_bytes(p) <= limit) return REEL_OK;
+        if (dual->part == 2) return too_much_shared(cuda, p, limit, err);
+    }
+}
+
+/* ---- launches ---- */
+
+typedef void (*solve_kernel)(const struct solve_params p);
+
+static reel_status allow_shared(struct cuda_backend *cuda, solve_kernel kernel, size_t bytes, reel_error *err) {
+    return cuda_status(cuda, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+                       "shared memory of factor_solve", err);
+}
+
+static reel_status launch_rows(struct cuda_backend *cuda, const struct solve_params *p, int n, reel_error *err) {
+    const struct row_shape *shape = shape_for(p->tiles);
+    const solve_kernel kernel = shape->kernel;
     if (n == 0) return REEL_OK;
-    const unsigned blocks = n < 8 * 1024 ? (unsigned)((n + 7) / 8) : 1024;
-    find_largest<<<blocks, 256, 0, cuda->stream>>>(p->column_vectors, n, p->k, p->stride, &p->report->largest);
-    TRY_RETURN(cuda_launched(cuda, "find_largest", err));
-    split_vectors<<<(unsigned)((pieces + 255) / 256), 256, 0, cuda->stream>>>(p->column_vectors, n, p->k, p->stride,
-                                                                              &p->report->largest, halves);
-    return cuda_launched(cuda, "split_vectors", err);
-}
-
-static reel_status allow_shared(struct cuda_backend *cuda, const struct solve_params *p, reel_error *err) {
-    const enum cudaFuncAttribute most = cudaFuncAttributeMaxDynamicSharedMemorySize;
-    const int bytes = (int)shared_bytes(p);
-    TRY_RETURN(
-        cuda_status(cuda, cudaFuncSetAttribute(chunk_kernel, most, bytes), "shared memory of factor_solve", err));
-    return cuda_status(cuda, cudaFuncSetAttribute(shape_for(p)->kernel, most, bytes), "shared memory of factor_solve",
-                       err);
-}
-
-static reel_status launch_rows(struct cuda_backend *cuda, const struct solve_params *p, int32_t n, reel_error *err) {
-    const struct row_shape *shape = shape_for(p);
-    void (*const kernel)(const struct solve_params) = shape->kernel;
+    TRY_RETURN(allow_shared(cuda, kernel, shared_bytes(p), err));
     kernel<<<(unsigned)n, (unsigned)(32 * shape->warps), shared_bytes(p), cuda->stream>>>(*p);
     return cuda_launched(cuda, p->long_rows ? "row_kernel of long rows" : "row_kernel", err);
+}
+
+/* The `n` rows that p->rows lists, whose fixed parts and vectors change coordinates before and after. */
+static reel_status solve_short_rows(struct cuda_backend *cuda, const struct solve_params *p, const struct basis *basis,
+                                    int n, reel_error *err) {
+    struct basis_change change = {
+        .in = p->row_offsets, .rows = p->rows, .n = n, .d = p->solved, .stride = p->stride, .one = -1};
+    if (p->row_offsets) TRY_RETURN(basis_launch(cuda, &change, basis->rows, p->row_vectors, err));
+    TRY_RETURN(launch_rows(cuda, p, n, err));
+    change.in = p->row_vectors;
+    return p->dual.unit ? basis_launch(cuda, &change, basis->back, p->row_vectors, err) : REEL_OK;
 }
 
 /* Chunks of the long rows first: they take longest. p->long_rows is set for the last launch. */
@@ -292,7 +478,8 @@ static reel_status solve_long_rows(struct cuda_backend *cuda, struct solve_param
     p->partial = (float *)(at + lists);
     cut_long_rows<<<(unsigned)found->n_long, 32, 0, cuda->stream>>>(p->offsets, long_rows, (struct row_chunk *)at);
     TRY_RETURN(cuda_launched(cuda, "cut_long_rows", err));
-    const unsigned threads = 32 * (unsigned)shape_for(p)->warps;
+    const unsigned threads = 32 * (unsigned)shape_for(p->tiles)->warps;
+    TRY_RETURN(allow_shared(cuda, chunk_kernel, shared_bytes(p), err));
     chunk_kernel<<<(unsigned)found->n_chunks, threads, shared_bytes(p), cuda->stream>>>(*p);
     TRY_RETURN(cuda_launched(cuda, "chunk_kernel", err));
     p->long_rows = long_rows;
@@ -301,16 +488,32 @@ static reel_status solve_long_rows(struct cuda_backend *cuda, struct solve_param
     return status;
 }
 
-static reel_status solve_rows(struct cuda_backend *cuda, struct solve_params *p, int32_t n_rows,
-                              struct long_row *long_rows, reel_error *err) {
+static reel_status solve_rows(struct cuda_backend *cuda, const struct factor_solve_args *args, struct solve_params *p,
+                              void *memory, reel_error *err) {
+    struct long_row *long_rows = (struct long_row *)memory;
+    struct list_params lists = {.offsets = p->offsets,
+                                .n_rows = args->n_rows,
+                                .long_rows = long_rows,
+                                .rows = (int32_t *)(long_rows + args->n_rows),
+                                .report = p->report};
     struct solve_report found;
-    find_long_rows<<<(unsigned)(((int64_t)n_rows + 255) / 256), 256, 0, cuda->stream>>>(p->offsets, n_rows, long_rows,
-                                                                                        p->report);
-    TRY_RETURN(cuda_launched(cuda, "find_long_rows", err));
+    struct basis basis = {};
+    TRY_RETURN(prepare_short_rows(cuda, args, p, &basis, &lists.short_row, err));
+    for (int shape = 0; shape < DUAL_SHAPES; shape++) lists.most[shape] = short_shapes[shape].most;
+    list_rows<<<(unsigned)(((int64_t)args->n_rows + 255) / 256), 256, 0, cuda->stream>>>(lists);
+    TRY_RETURN(cuda_launched(cuda, "list_rows", err));
     TRY_RETURN(cuda->base.ops->download(&cuda->base, &found, p->report, sizeof found, err));
-    TRY_RETURN(allow_shared(cuda, p, err));
     if (found.n_long > 0) TRY_RETURN(solve_long_rows(cuda, p, long_rows, &found, err));
-    return launch_rows(cuda, p, n_rows, err);
+    p->rows = lists.rows;
+    TRY_RETURN(launch_rows(cuda, p, found.n_rows[0], err));
+    for (int shape = DUAL_SHAPES - 1; shape >= 0; shape--) {
+        struct solve_params own = *p;
+        if (found.n_rows[1 + shape] == 0) continue;
+        own.rows = lists.rows + (int64_t)(1 + shape) * args->n_rows;
+        TRY_RETURN(shape_short_rows(cuda, shape, &own, err));
+        TRY_RETURN(solve_short_rows(cuda, &own, &basis, found.n_rows[1 + shape], err));
+    }
+    return REEL_OK;
 }
 
 static struct solve_params params_of(const struct factor_solve_args *args) {
@@ -332,7 +535,7 @@ static struct solve_params params_of(const struct factor_solve_args *args) {
                              .stream = args->stream,
                              .row_vectors = args->row_vectors};
     p.tiles = gram_tiles(p.solved + 1);
-    p.solution = solution_at(&p);
+    p.solution = solution_at(p.tiles, p.solved, shape_for(p.tiles)->columns);
     float largest_weight = 0;
     for (int v = 0; v < FACTOR_VALUES; v++) {
         p.value[v] = args->value[v];
@@ -350,18 +553,20 @@ static struct solve_params params_of(const struct factor_solve_args *args) {
 
 reel_status cuda_factor_solve(struct backend *backend, const struct factor_solve_args *args, reel_error *err) {
     struct cuda_backend *cuda = (struct cuda_backend *)backend;
+    TRY_RETURN(factor_solve_check(args, err));
     TRY_RETURN(cuda_backend_use(cuda, err));
     if (args->n_rows == 0) return REEL_OK;
     struct solve_params p = params_of(args);
     struct factor_inputs inputs;
     struct solve_report report = {.failed_row = INT_MAX};
     TRY_RETURN(choose_panel(cuda, &p, err));
-    TRY_RETURN(factor_inputs_place(cuda, args, &report, sizeof report, sizeof(struct long_row), &inputs, err));
+    TRY_RETURN(factor_inputs_place(cuda, args, &report, sizeof report,
+                                   sizeof(struct long_row) + ROW_KINDS * sizeof(int32_t), &inputs, err));
     p.report = (struct solve_report *)inputs.report;
     p.prior_precision = inputs.prior_precision;
     p.prior_shift = inputs.prior_shift;
     TRY_RETURN(split_columns(cuda, &p, args->n_columns, err));
-    TRY_RETURN(solve_rows(cuda, &p, args->n_rows, (struct long_row *)inputs.list, err));
+    TRY_RETURN(solve_rows(cuda, args, &p, inputs.list, err));
     TRY_RETURN(backend->ops->download(backend, &report, p.report, sizeof report, err));
     if (report.failed_row == INT_MAX) return REEL_OK;
     return error_set(err, REEL_NUMERIC,

@@ -31,14 +31,14 @@ static inline __host__ __device__ int gram_size(int tiles, int rows) {
     return gram_row(tiles, rows) + rows / 16 * 16;
 }
 
-/* ---- sums over ratings ----
+/* ---- sums of products ----
  *
- * The sum of x x^T over vectors x that lie in shared memory as halves: sixteen bytes hold eight columns of a vector,
- * the leading halves of `width` such tiles come first, then the trailing ones. An odd number of tiles from one vector
- * to the next: eight vectors' same tile then lies in all 32 banks. The triangle is cut into pieces of 32 rows by 16
- * columns, numbered row of pieces by row of pieces; a warp takes up to GRAM_PIECES neighbouring ones, of at most two
- * rows of pieces, and keeps their sums in registers. For sixteen vectors a piece takes twelve products and two loads,
- * and four loads where a row of pieces begins. */
+ * The sum of x x^T over vectors x that lie in shared memory as halves, or the products of the vectors with each other:
+ * sixteen bytes hold eight elements of a vector, the leading halves of `width` such tiles come first, then the trailing
+ * ones. An odd number of tiles from one vector to the next: eight vectors' same tile then lies in all 32 banks. The
+ * triangle is cut into pieces of 32 rows by 16 columns, numbered row of pieces by row of pieces; a warp takes up to
+ * GRAM_PIECES neighbouring ones, of at most two rows of pieces, and keeps their sums in registers. For sixteen vectors
+ * a piece takes twelve products and two loads, and four loads where a row of pieces begins. */
 
 enum { GRAM_PIECES = 3, GRAM_DEPTH = 16 /* vectors at a time */ };
 
@@ -79,31 +79,57 @@ static __device__ __forceinline__ struct gram_part gram_part_of(int tiles, int p
 
 typedef float gram_piece[2][2][4]; /* sixteen rows, eight columns */
 
-/* A lane's places in GRAM_DEPTH vectors: of its row of a left factor and of a right one, columns 0 and up. */
+/* What is summed: the products of the vectors' elements (x x^T, a row and a column an element), or those of the
+ * vectors (x^T x, a row and a column a vector). */
+enum gram_kind { GRAM_OF_ELEMENTS, GRAM_OF_VECTORS };
+
+/* A lane's places: of its row of a left factor and of a right one, rows and columns 0 and up. */
 struct gram_place {
     shared_address left, right;
 };
 
+template <enum gram_kind KIND>
 static __device__ __forceinline__ struct gram_place gram_place_of(const void *vectors, int width) {
     const int lane = (int)threadIdx.x % 32, bytes = gram_vector_bytes(width);
     const shared_address at = shared_address_of(vectors);
-    return {at + (lane % 8 + lane / 16 * 8) * bytes + lane / 8 % 2 * 16,
-            at + lane % 16 * bytes + lane / 16 * 16 * width};
+    if (KIND == GRAM_OF_ELEMENTS)
+        return {at + (lane % 8 + lane / 16 * 8) * bytes + lane / 8 % 2 * 16,
+                at + lane % 16 * bytes + lane / 16 * 16 * width};
+    return {at + lane % 16 * bytes + lane / 16 * 16,
+            at + lane % 8 * bytes + lane / 8 % 2 * 16 + lane / 16 * 16 * width};
 }
 
+/* Bytes from sixteen rows or columns to the next, and from GRAM_DEPTH summands to the next. */
+template <enum gram_kind KIND> static __device__ __forceinline__ int gram_piece_step(int width) {
+    return KIND == GRAM_OF_ELEMENTS ? 32 : 16 * gram_vector_bytes(width);
+}
+
+template <enum gram_kind KIND> static __device__ __forceinline__ int gram_depth_step(int width) {
+    return KIND == GRAM_OF_ELEMENTS ? GRAM_DEPTH * gram_vector_bytes(width) : 32;
+}
+
+template <enum gram_kind KIND> static __device__ __forceinline__ void gram_load(uint32_t (&out)[4], shared_address at) {
+    if (KIND == GRAM_OF_ELEMENTS)
+        half_load(out, at);
+    else
+        half_load_rows(out, at);
+}
+
+template <enum gram_kind KIND>
 static __device__ __forceinline__ void gram_load_left(struct half_left (&a)[2], shared_address at, int width) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-        half_load(a[i].hi, at + 32 * i);
-        half_load(a[i].lo, at + 32 * i + 16 * width);
+        gram_load<KIND>(a[i].hi, at + i * gram_piece_step<KIND>(width));
+        gram_load<KIND>(a[i].lo, at + i * gram_piece_step<KIND>(width) + 16 * width);
     }
 }
 
-static __device__ __forceinline__ void gram_load_right(struct half_right (&b)[2], shared_address at) {
+template <enum gram_kind KIND>
+static __device__ __forceinline__ void gram_load_right(struct half_right (&b)[2], shared_address at, int width) {
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         uint32_t words[4];
-        half_load(words, at + 16 * i);
+        gram_load<KIND>(words, at + i * (gram_piece_step<KIND>(width) / 2));
         b[i] = {{words[0], words[1]}, {words[2], words[3]}};
     }
 }
@@ -119,24 +145,24 @@ static __device__ __forceinline__ void gram_multiply(gram_piece &products, const
     for (int q = 0; q < 4; q++) mma_half(products[q / 2][q % 2], a[q / 2].hi, b[q % 2].hi);
 }
 
-/* The part's sums += those of GRAM_DEPTH * steps vectors. */
-template <int COUNT, int CUT>
+/* The part's sums += those of GRAM_DEPTH * steps summands. */
+template <enum gram_kind KIND, int COUNT, int CUT>
 static __device__ __forceinline__ void gram_add_part(gram_piece (&sums)[GRAM_PIECES], struct gram_place place,
                                                      int width, int steps, const struct gram_part &part) {
-    const int next = GRAM_DEPTH * gram_vector_bytes(width);
+    const int next = gram_depth_step<KIND>(width), one = gram_piece_step<KIND>(width);
 #pragma unroll 1
     for (int step = 0; step < steps; step++, place.left += next, place.right += next) {
         struct half_left a[2];
-        gram_load_left(a, place.left + 64 * part.strip, width);
-        shared_address right = place.right + 32 * part.column;
+        gram_load_left<KIND>(a, place.left + 2 * one * part.strip, width);
+        shared_address right = place.right + one * part.column;
 #pragma unroll
-        for (int piece = 0; piece < COUNT; piece++, right += 32) {
+        for (int piece = 0; piece < COUNT; piece++, right += one) {
             if (piece == CUT) {
-                right = place.right + 64 * (part.strip + 1);
-                gram_load_left(a, place.left + 64 * (part.strip + 1), width);
+                right = place.right + 2 * one * (part.strip + 1);
+                gram_load_left<KIND>(a, place.left + 2 * one * (part.strip + 1), width);
             }
             struct half_right b[2];
-            gram_load_right(b, right);
+            gram_load_right<KIND>(b, right, width);
             gram_piece products;
             gram_multiply(products, a, b);
 #pragma unroll
@@ -145,22 +171,29 @@ static __device__ __forceinline__ void gram_add_part(gram_piece (&sums)[GRAM_PIE
     }
 }
 
+template <enum gram_kind KIND>
 static __device__ __forceinline__ void gram_add_vectors(gram_piece (&sums)[GRAM_PIECES], const struct gram_place &place,
                                                         int width, int steps, const struct gram_part &part) {
     switch (part.count > 0 ? 4 * part.count + part.cut : 0) {
     case 4 + GRAM_PIECES:
-        return gram_add_part<1, GRAM_PIECES>(sums, place, width, steps, part);
+        return gram_add_part<KIND, 1, GRAM_PIECES>(sums, place, width, steps, part);
     case 8 + 1:
-        return gram_add_part<2, 1>(sums, place, width, steps, part);
+        return gram_add_part<KIND, 2, 1>(sums, place, width, steps, part);
     case 8 + GRAM_PIECES:
-        return gram_add_part<2, GRAM_PIECES>(sums, place, width, steps, part);
+        return gram_add_part<KIND, 2, GRAM_PIECES>(sums, place, width, steps, part);
     case 12 + 1:
-        return gram_add_part<3, 1>(sums, place, width, steps, part);
+        return gram_add_part<KIND, 3, 1>(sums, place, width, steps, part);
     case 12 + 2:
-        return gram_add_part<3, 2>(sums, place, width, steps, part);
+        return gram_add_part<KIND, 3, 2>(sums, place, width, steps, part);
     case 12 + GRAM_PIECES:
-        return gram_add_part<3, GRAM_PIECES>(sums, place, width, steps, part);
+        return gram_add_part<KIND, 3, GRAM_PIECES>(sums, place, width, steps, part);
     }
+}
+
+/* All sums = 0. */
+static __device__ __forceinline__ void gram_clear(gram_piece (&sums)[GRAM_PIECES]) {
+#pragma unroll
+    for (int e = 0; e < GRAM_PIECES * 16; e++) sums[e / 16][e / 8 % 2][e / 4 % 2][e % 4] = 0;
 }
 
 /* Units of the sums: what a column's numbers were divided by. Columns 0 .. rows - 1 are factors. */

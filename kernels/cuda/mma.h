@@ -109,6 +109,13 @@ static __device__ inline void half_load(uint32_t (&out)[4], shared_address row) 
     }
 }
 
+static __device__ inline void half_load_rows(uint32_t (&out)[4], shared_address row) {
+    shared_address rows[32];
+    emulated_warp_gather(&row, rows, sizeof row);
+    const int g = (int)threadIdx.x % 32 / 4, t = (int)threadIdx.x % 4;
+    for (int m = 0; m < 4; m++) memcpy(&out[m], rows[8 * m + g] + 4 * t, sizeof out[m]);
+}
+
 /* Exact products, their sum cut to single precision, the first eight and the last eight by themselves. */
 static __device__ inline void mma_half(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     const uint32_t own[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
@@ -137,6 +144,14 @@ static __device__ inline void mma_half_first(float (&c)[4], const uint32_t (&a)[
  * 8, and gets of each matrix M[2 t][g] and M[2 t + 1][g]. All lanes of the warp take part. */
 static __device__ __forceinline__ void half_load(uint32_t (&out)[4], shared_address row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(row)
+                 : "memory");
+}
+
+/* The same, not transposed: of each matrix M[g][2 t] and M[g][2 t + 1]. */
+static __device__ __forceinline__ void half_load_rows(uint32_t (&out)[4], shared_address row) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
                  : "r"(row)
                  : "memory");

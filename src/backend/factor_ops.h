@@ -7,7 +7,18 @@
  *     A = alpha * sum_c w x_c x_c^T + prior_precision + ridge_per_rating * n_r * I
  *     b = alpha * sum_c w (t - <x_c, offset_r>) x_c + prior_shift
  *     solution = A^-1 b                 (noise off: the least-squares solution, or the conditional mean)
- *              = A^-1 b + A^(-T/2) z    (noise on: a draw from N(A^-1 b, A^-1), z from Philox)
+ *              = A^-1 b + U^-1 z        (noise on: a draw from N(A^-1 b, A^-1); A = U^T U, U upper triangular)
+ *              = A^-1 (b + sqrt(alpha) sum_c sqrt(w) e_c x_c + R^T z)    (the same for a short row)
+ *
+ * with z (d,) and e (n_r,) standard normal variates from Philox. A short row's noise is put on the prior and on the
+ * targets (Papandreou and Yuille, "Gaussian sampling by local perturbations", NIPS 2010): it has the covariance A^-1 A
+ * A^-1, and the draw is the solution of a system, however that is solved. A device solves it in n_r unknowns where that
+ * is fewer: in coordinates y = R x the prior's precision is I, and with w_c = R^-T x_c, S the diagonal matrix of the
+ * sqrt(w), W the matrix of rows w_c, t the targets, the solution for a prior mean g (its own noise added) is
+ *
+ *     y = g + W^T S u,    (I / alpha + S W W^T S) u = S (t - W g) + e / sqrt(alpha)
+ *
+ * (the matrix inversion lemma; Golub and Van Loan, 2.1.4).
  *
  * A is accumulated rating by rating in row order, in chunks of FACTOR_CHUNK ratings whose sums are added in
  * order; every add is one fused multiply-add on its own matrix element. So the bits do not depend on vector
@@ -26,13 +37,25 @@
 #define BACKEND_FACTOR_OPS_H
 
 #include <stdint.h>
+#include <reel/status.h>
 
 enum {
     FACTOR_K_MAX = 256,
     FACTOR_LANES = 16,   /* vectors are padded to a multiple of this */
     FACTOR_CHUNK = 8192, /* ratings whose Gram sums are added in one go; part of the result's definition */
-    FACTOR_VALUES = 11   /* half-star values 0..10 */
+    FACTOR_VALUES = 11,  /* half-star values 0..10 */
+    FACTOR_SHORT_MAX = 128
 };
+
+/* Ratings of the longest short row, for d unknowns. */
+static inline int factor_short_row(int d) {
+    return 3 * d / 4 < FACTOR_SHORT_MAX ? 3 * d / 4 : FACTOR_SHORT_MAX;
+}
+
+/* Which value of a row's noise is e_0, for d unknowns. */
+static inline int factor_target_noise(int d) {
+    return (d + 3) / 4 * 4;
+}
 
 /* Floats from one entity's vector to the next: room for k factors, the bias and the target. */
 static inline int factor_stride(int k) {
@@ -53,13 +76,27 @@ struct factor_solve_args {
     const float *column_vectors;  /* (n_columns, stride) (dev) */
     const float *row_offsets;     /* (n_rows, stride) (dev) fixed part of each row's vector, or NULL */
     float alpha;                  /* > 0 */
-    float ridge_per_rating;       /* >= 0 */
+    float ridge_per_rating;       /* >= 0; 0 with noise */
     const float *prior_precision; /* (d, stride) host, symmetric; added to A */
-    const float *prior_shift;     /* (d,) host; added to b */
-    int noise;                    /* 1: sample */
-    uint64_t seed, stream;        /* Philox key and stream; block index = (first_row + row) * 128 + dimension / 4 */
-    int cg_steps;                 /* factor_cg: >= 1 */
-    float *row_vectors;           /* (n_rows, stride) (dev) out; an entity without ratings gets its prior's */
+    const float *prior_root;  /* (d, stride) host, R: lower triangular, prior_precision = R^T R. NULL without noise, if
+                                 there is none at hand */
+    const float *prior_shift; /* (d,) host; added to b */
+    int noise;                /* 1: sample */
+    uint64_t seed, stream;    /* Philox key and stream; z_i is value i of the row's noise, e_i is value
+                                 factor_target_noise(d) + i, in block (first_row + row) * 128 + value / 4 */
+    int cg_steps;             /* factor_cg: >= 1 */
+    float *row_vectors;       /* (n_rows, stride) (dev) out; an entity without ratings gets its prior's */
 };
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* INTERNAL if noise lacks what it needs. */
+reel_status factor_solve_check(const struct factor_solve_args *args, reel_error *err);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -185,6 +185,7 @@ static reel_status half_step(struct als *als, struct side *rows, const struct si
     }
     TRY_RETURN(normal_prior_set_ridge(&als->prior, plain, als->implicit ? als->scatter : NULL, err));
     args.prior_precision = als->prior.precision;
+    args.prior_root = als->prior.has_root ? als->prior.root : NULL;
     args.prior_shift = als->prior.shift;
     if (als->cg_steps) return als->backend->ops->factor_cg(als->backend, &args, err);
     return als->backend->ops->factor_solve(als->backend, &args, err);

@@ -4,6 +4,7 @@
 
 #include "backend/gibbs_ops.h"
 #include "ops/device.h"
+#include "ops/prior_root.h"
 
 static const int64_t short_lengths[] = {0, 1, 2, 31, 32, 33, 64, 65, 300};
 enum { N_SHORT = (int)(sizeof short_lengths / sizeof short_lengths[0]) };
@@ -12,12 +13,13 @@ enum { N_SHORT = (int)(sizeof short_lengths / sizeof short_lengths[0]) };
 struct data {
     int k, stride, biases;
     int unweighted; /* all weights 1 */
+    int rooted;     /* the prior has its root and rows no ridge, also without noise */
     int32_t n_rows, n_columns;
     int64_t n;
     int64_t *offsets, *column_offsets;
     int32_t *columns, *column_rows;
     uint8_t *ratings;
-    float *residual, *row_vectors, *column_vectors, *row_offsets, *prior, *shift;
+    float *residual, *row_vectors, *column_vectors, *row_offsets, *prior, *root, *shift;
 };
 
 static inline void by_column(struct data *p) {
@@ -70,12 +72,14 @@ static inline struct data data_new(int k, int biases, int32_t n_rows, int32_t n_
         for (int j = 0; j <= k; j++) p.prior[i * p.stride + j] = i == j ? 3 : 0.1f / (1 + (float)abs(i - j));
         p.shift[i] = 0.05f * (float)(i % 5);
     }
+    p.root = make((int64_t)(k + 1) * p.stride, sizeof(float));
+    prior_root(p.prior, k + biases, p.stride, p.root);
     return p;
 }
 
 static inline void data_free(struct data *p) {
     void *all[] = {p->offsets,     p->column_offsets, p->columns,        p->column_rows, p->ratings, p->residual,
-                   p->row_vectors, p->row_offsets,    p->column_vectors, p->prior,       p->shift};
+                   p->row_vectors, p->row_offsets,    p->column_vectors, p->prior,       p->root,    p->shift};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) mem_free(all[i]);
 }
 
@@ -95,8 +99,9 @@ static inline struct factor_solve_args place_solve(struct job_memory *job, const
                                      .column_vectors = PUT(job, p->column_vectors, p->n_columns * p->stride),
                                      .row_offsets = fixed ? PUT(job, p->row_offsets, p->n_rows * p->stride) : NULL,
                                      .alpha = 1.7f,
-                                     .ridge_per_rating = 0.01f,
+                                     .ridge_per_rating = noise || p->rooted ? 0 : 0.01f,
                                      .prior_precision = p->prior,
+                                     .prior_root = noise || p->rooted ? p->root : NULL,
                                      .prior_shift = p->shift,
                                      .noise = noise,
                                      .seed = seed,

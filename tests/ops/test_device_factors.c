@@ -83,6 +83,47 @@ static void factor_solve_matches_on_random_shapes(void) {
     }
 }
 
+/* What a device may solve in as many unknowns as ratings: the prior is a ridge, or it has a root, and then there may be
+ * noise, fixed parts and weights. */
+enum short_rows { RIDGE, ROOT, NOISE, NOISE_AND_FIXED, SHORT_ROWS };
+
+static void compare_short_rows(int k, int biases, enum short_rows what, int32_t n_rows, const int64_t *lengths, int n) {
+    static const char *const names[] = {"ridge", "root", "noise", "noise and fixed parts"};
+    struct data p = data_new(k, biases, n_rows, 150, lengths, n);
+    char text[64];
+    snprintf(text, sizeof text, "short rows, k=%d biases=%d, %s", k, biases, names[what]);
+    p.rooted = what != RIDGE;
+    p.unweighted = what == NOISE;
+    for (int i = 0; what == RIDGE && i <= k; i++) {
+        p.shift[i] = 0;
+        for (int j = 0; j <= k; j++) p.prior[i * p.stride + j] = i == j ? 2 : 0;
+    }
+    reel_status status;
+    float *expected = solve(reference, &p, what >= NOISE, what == NOISE_AND_FIXED, &status);
+    CHECK_INT(status, REEL_OK);
+    float *found = solve(device, &p, what >= NOISE, what == NOISE_AND_FIXED, &status);
+    CHECK_INT(status, REEL_OK);
+    check_close(text, worst_of(expected, found, (int64_t)p.n_rows * p.stride), 2e-4);
+    data_free(&p);
+}
+
+/* Both sides of the longest short row and of each change in the number of warps, and rows without ratings. */
+static void factor_solve_matches_on_short_rows(void) {
+    const int ks[] = {1, 2, 6, 20, 21, 41, 64, 86, 127, 128, 171, 256};
+    const int64_t lengths[] = {0, 1, 14, 15, 16, 31, 32, 62, 63, 64, 95, 96, 97, 127, 128, 129};
+    enum { N_LENGTHS = sizeof lengths / sizeof lengths[0] };
+    for (int i = 0; i < (int)(sizeof ks / sizeof ks[0]); i++)
+        for (int what = 0; what < SHORT_ROWS; what++) {
+            if (small() && (i + what) % 4 != 0) continue;
+            const int d = ks[i] + (i + what / 2) % 2, most = factor_short_row(d);
+            int64_t some[N_LENGTHS + 2] = {most, most + 1};
+            int n = 2;
+            for (int l = 0; l < N_LENGTHS; l++)
+                if (lengths[l] < most) some[n++] = lengths[l];
+            compare_short_rows(ks[i], d - ks[i], (enum short_rows)what, small() ? n : 3 * n, some, n);
+        }
+}
+
 static void factor_solve_matches_on_long_rows(void) {
     const int64_t lengths[] = {FACTOR_CHUNK - 1, 5, FACTOR_CHUNK + 1, FACTOR_CHUNK, 3 * FACTOR_CHUNK + 7,
                                2 * FACTOR_CHUNK};
@@ -471,6 +512,7 @@ static void work_without_a_kernel_falls_back_under_auto_alone(void) {
 static const struct device_row rows[] = {
     DEVICE_ROW(factor_solve_matches),
     DEVICE_ROW(factor_solve_matches_on_random_shapes),
+    DEVICE_ROW(factor_solve_matches_on_short_rows),
     DEVICE_ROW(factor_solve_matches_on_long_rows),
     DEVICE_ROW(factor_solve_multiplies_in_single_precision),
     DEVICE_ROW(factor_solve_repeats_its_bits),

@@ -7,6 +7,7 @@
 #include "core/context.h"
 #include "core/mem.h"
 #include "kernels/common/normal.h"
+#include "ops/prior_root.h"
 #include "test.h"
 
 struct problem {
@@ -15,7 +16,7 @@ struct problem {
     int64_t *offsets;
     int32_t *columns;
     uint8_t *ratings;
-    float *residual, *column_vectors, *row_offsets, *prior, *shift, *out;
+    float *residual, *column_vectors, *row_offsets, *prior, *root, *shift, *out;
 };
 
 static void *make(size_t n, size_t size) {
@@ -62,12 +63,14 @@ static struct problem problem_new(uint64_t seed, int k, int biases, int32_t n_co
         for (int j = 0; j <= k; j++) p.prior[i * stride + j] = i == j ? 3 : 0.1f / (1 + (float)abs(i - j));
         p.shift[i] = 0.05f * (float)(i % 5);
     }
+    p.root = make((size_t)((k + 1) * stride), sizeof(float));
+    prior_root(p.prior, k + biases, p.stride, p.root);
     return p;
 }
 
 static void problem_free(struct problem *p) {
     void *all[] = {p->offsets,     p->columns, p->ratings, p->residual, p->column_vectors,
-                   p->row_offsets, p->prior,   p->shift,   p->out};
+                   p->row_offsets, p->prior,   p->root,    p->shift,    p->out};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) mem_free(all[i]);
 }
 
@@ -92,6 +95,17 @@ static struct factor_solve_args problem_args(const struct problem *p) {
         args.value[v] = 0.5f * (float)v - 3;
         args.weight[v] = 1 + 0.1f * (float)(v % 3);
     }
+    return args;
+}
+
+/* The same with noise. */
+static struct factor_solve_args noisy_args(const struct problem *p) {
+    struct factor_solve_args args = problem_args(p);
+    args.noise = 1;
+    args.ridge_per_rating = 0;
+    args.prior_root = p->root;
+    args.seed = 5;
+    args.stream = philox_stream(PHILOX_GIBBS, 1);
     return args;
 }
 
@@ -191,12 +205,9 @@ static void compare_paths(int k, int biases, int mode, int32_t n_rows, const int
     const char *levels[] = {"generic", "avx2", "avx512"};
     const int threads[] = {1, 2, 3, 8};
     struct problem p = problem_new(100 + (uint64_t)k + (uint64_t)mode, k, biases, 40, n_rows, lengths);
-    struct factor_solve_args args = problem_args(&p);
-    args.noise = mode & 1;
+    struct factor_solve_args args = mode & 1 ? noisy_args(&p) : problem_args(&p);
     if (!(mode & 2)) args.row_offsets = NULL;
     for (int v = 0; !(mode & 4) && v < FACTOR_VALUES; v++) args.weight[v] = 1;
-    args.seed = 5;
-    args.stream = philox_stream(PHILOX_GIBBS, 1);
     size_t bytes = (size_t)p.n_rows * (size_t)p.stride * sizeof(float);
     memset(p.out, 0, bytes);
     solve(&args, 1, "generic");
@@ -223,6 +234,17 @@ static void same_bits_on_every_path(void) {
         compare_paths(ks[i], i % 2, 7, ks[i] > 100 ? 8 : N_MIXED, mixed_lengths);
 }
 
+/* Both sides of the longest short row, summed in lanes and, from 172 unknowns on, by themselves. */
+static void same_bits_around_the_longest_short_row(void) {
+    const int ks[] = {1, 2, 3, 16, 33, 64, 129, 170, 172, 256};
+    for (int i = 0; i < (int)(sizeof ks / sizeof ks[0]); i += K_STEP)
+        for (int mode = 1; mode < 8; mode += 2) {
+            const int most = factor_short_row(ks[i] + i % 2);
+            const int64_t lengths[] = {most + 2, most + 1, most, most > 0 ? most - 1 : 0, most / 2, 1, 0};
+            compare_paths(ks[i], i % 2, mode, 7, lengths);
+        }
+}
+
 /* Rows that are solved side by side, with and without idle lanes, summed in lanes or each on its own. */
 static void same_bits_in_batches(void) {
     const int ks[] = {1, 2, 3, 13, 14, 15, 16, 17, 30, 31, 32, 33, 47, 48, 64};
@@ -241,8 +263,7 @@ static void same_bits_in_batches(void) {
 static void parts_of_the_rows_are_rows(void) {
     const int32_t cuts[] = {0, 1, 6, 6, 9, N_MIXED};
     struct problem p = problem_new(17, 20, 1, 40, N_MIXED, mixed_lengths);
-    struct factor_solve_args args = problem_args(&p), part = args;
-    part.noise = args.noise = 1;
+    struct factor_solve_args args = noisy_args(&p), part = args;
     size_t bytes = (size_t)p.n_rows * (size_t)p.stride * sizeof(float);
     solve(&args, 2, "avx512");
     float *expected = make(bytes, 1);
@@ -264,26 +285,25 @@ static void parts_of_the_rows_are_rows(void) {
 
 /* Draws have mean A^-1 b and covariance A^-1: with 20,000 equal rows the standard error of a normalised second
  * moment is 1/sqrt(20,000) = 0.007 times a factor of a few. */
-static void samples_have_the_posterior_moments(void) {
-    enum { ROWS = 20000, K = 3, D = K + 1, N = 6 };
+static void check_moments(int n_ratings, int fixed) {
+    enum { ROWS = 20000, K = 3, D = K + 1 };
     int64_t *lengths = make(ROWS, sizeof *lengths);
-    for (int r = 0; r < ROWS; r++) lengths[r] = N;
+    for (int r = 0; r < ROWS; r++) lengths[r] = n_ratings;
     struct problem p = problem_new(9, K, 1, 10, ROWS, lengths);
-    for (int64_t i = N; i < N * ROWS; i++) {
-        p.columns[i] = p.columns[i % N];
-        p.ratings[i] = p.ratings[i % N];
-        p.residual[i] = p.residual[i % N];
+    for (int64_t i = n_ratings; i < (int64_t)n_ratings * ROWS; i++) {
+        p.columns[i] = p.columns[i % n_ratings];
+        p.ratings[i] = p.ratings[i % n_ratings];
+        p.residual[i] = p.residual[i % n_ratings];
     }
-    struct factor_solve_args args = problem_args(&p);
-    args.row_offsets = NULL;
-    args.noise = 1;
+    for (int r = 1; r < ROWS; r++)
+        memcpy(p.row_offsets + r * p.stride, p.row_offsets, (size_t)p.stride * sizeof(float));
+    struct factor_solve_args args = noisy_args(&p);
+    if (!fixed) args.row_offsets = NULL;
     args.seed = 11;
     solve(&args, 2, "avx512");
-    double a[D * D], mean[D], right[D], covariance[D][D] = {{0}}, average[D] = {0};
+    double a[D * D], mean[D], covariance[D][D] = {{0}}, average[D] = {0}, copy[D * D];
     normal_equations(&p, &args, 0, a, mean);
-    double copy[D * D];
     memcpy(copy, a, sizeof a);
-    memcpy(right, mean, sizeof right);
     solve_double(copy, mean, D);
     for (int r = 0; r < ROWS; r++)
         for (int i = 0; i < D; i++) {
@@ -300,6 +320,31 @@ static void samples_have_the_posterior_moments(void) {
         }
     }
     mem_free(lengths);
+    problem_free(&p);
+}
+
+/* Short rows, whose noise is on the right side, and others. */
+static void samples_have_the_posterior_moments(void) {
+    const int short_row = factor_short_row(4);
+    check_moments(0, 0);
+    check_moments(short_row, 0);
+    check_moments(short_row, 1);
+    check_moments(short_row + 1, 0);
+    check_moments(2 * short_row, 1);
+}
+
+static void noise_needs_a_root(void) {
+    struct problem p = problem_new(3, 4, 1, 10, N_MIXED, mixed_lengths);
+    struct factor_solve_args args = noisy_args(&p);
+    struct backend *backend;
+    reel_context *ctx = open_cpu(1, &backend);
+    reel_error err;
+    args.prior_root = NULL;
+    CHECK_INT(backend->ops->factor_solve(backend, &args, &err), REEL_INTERNAL);
+    args.prior_root = p.root;
+    args.ridge_per_rating = 1;
+    CHECK_INT(backend->ops->factor_solve(backend, &args, &err), REEL_INTERNAL);
+    reel_context_free(ctx);
     problem_free(&p);
 }
 
@@ -412,9 +457,11 @@ static void conjugate_gradients_refuse(void) {
 int main(void) {
     RUN(matches_double_precision);
     RUN(same_bits_on_every_path);
+    RUN(same_bits_around_the_longest_short_row);
     RUN(same_bits_in_batches);
     RUN(parts_of_the_rows_are_rows);
     RUN(samples_have_the_posterior_moments);
+    RUN(noise_needs_a_root);
     RUN(indefinite_is_an_error);
     RUN(conjugate_gradients_end_at_the_solution);
     RUN(conjugate_gradients_have_the_same_bits);
