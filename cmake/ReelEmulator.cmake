@@ -23,6 +23,13 @@ add_library(reel_emulated OBJECT ${translated_files} ${emulator_sources})
 target_include_directories(reel_emulated PRIVATE ${translated} ${emulator}/include ${emulator}
   ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_definitions(reel_emulated PRIVATE REEL_CUDA_EMULATED=1)
+# Races on shared memory: kernels tell of every access (tests/emulator/races.cc).
+option(REEL_EMULATED_RACES "Watch the accesses of emulated kernels to shared memory" OFF)
+if(REEL_EMULATED_RACES)
+  target_compile_definitions(reel_emulated PRIVATE EMULATED_RACES=1)
+  set_source_files_properties(${translated_files} ${translated}/test_emulator.cu.cc PROPERTIES
+    COMPILE_OPTIONS "-fsanitize=thread;-Wno-tsan")
+endif()
 target_compile_options(reel_emulated PRIVATE -std=c++20 -O2 -g -Wall -Wextra -Werror -Wno-unknown-pragmas
   -Wno-missing-field-initializers -Wno-deprecated-enum-enum-conversion -Wno-unused-function -Wno-maybe-uninitialized -fno-exceptions -fno-rtti -fno-threadsafe-statics
   -fno-strict-aliasing -ffp-contract=off -fno-math-errno -fno-omit-frame-pointer ${REEL_SANITIZE_FLAGS})
@@ -45,5 +52,6 @@ if(REEL_TESTS)
   add_executable(test_emulator ${translated}/test_emulator.cu.cc ${emulator_sources})
   target_include_directories(test_emulator PRIVATE ${emulator}/include ${emulator} ${CMAKE_CURRENT_SOURCE_DIR})
   target_compile_options(test_emulator PRIVATE $<TARGET_PROPERTY:reel_emulated,COMPILE_OPTIONS>)
+  target_compile_definitions(test_emulator PRIVATE $<TARGET_PROPERTY:reel_emulated,COMPILE_DEFINITIONS>)
   target_link_libraries(test_emulator PRIVATE reel_flags)
 endif()

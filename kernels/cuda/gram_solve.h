@@ -92,8 +92,7 @@ template <int WARPS> static __device__ __forceinline__ void meet(int panel, int 
     }
 #if defined(REEL_CUDA_EMULATED)
     (void)panel;
-    (void)owner;
-    __syncthreads();
+    emulated_meet(!owner);
 #else
     /* Two barriers in turn: an owner may come to the next one while others have not come to this one. */
     if (owner && panel % 2 == 0) asm volatile("bar.arrive 1, %0;" ::"n"(32 * WARPS) : "memory");
@@ -173,6 +172,16 @@ static __device__ __forceinline__ void finish_rows(float4 *u, int panel, int til
     __syncwarp();
 }
 
+/* Element `at` of a panel of `columns`. Behind the last one lies what is never used, perhaps a panel that is being
+ * made. */
+static __device__ __forceinline__ float4 panel_element(const float4 *u, int at, int columns) {
+#if defined(REEL_CUDA_EMULATED)
+    if (at >= columns) return make_float4(0, 0, 0, 0);
+#endif
+    (void)columns;
+    return u[at];
+}
+
 /* Takes a panel's rows off rows of tiles FROM .. TO - 1, whatever is in the tiles of columns past the last one. */
 template <int FROM, int TO, int WARPS, int LEAST, int TILES>
 static __device__ __forceinline__ void take_off(held_matrix<WARPS, LEAST, TILES> &matrix, const float4 *u,
@@ -181,11 +190,12 @@ static __device__ __forceinline__ void take_off(held_matrix<WARPS, LEAST, TILES>
     if constexpr (FROM < TO) {
         float4 left[TO - FROM];
 #pragma unroll
-        for (int r = FROM; r < TO; r++) left[r - FROM] = u[held::TILE_ROWS * r + place.row];
+        for (int r = FROM; r < TO; r++)
+            left[r - FROM] = panel_element(u, held::TILE_ROWS * r + place.row, 8 * place.tiles);
 #pragma unroll
         for (int c = held::first(FROM); c < TILES; c++) {
             if (c >= held::SURE && (c - held::SURE) % 4 == 0 && c >= place.end) break;
-            const float4 right = u[8 * c + place.column];
+            const float4 right = panel_element(u, 8 * c + place.column, 8 * place.tiles);
 #pragma unroll
             for (int r = FROM; r < TO; r++) {
                 if (held::first(r) > c) break;

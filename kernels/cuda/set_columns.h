@@ -110,11 +110,12 @@ static __device__ __forceinline__ void sum_chunk(const struct sweep_params &p, c
         __syncthreads();
         tile.rows[threadIdx.x] = (int)threadIdx.x < n ? p.column_rows[begin + threadIdx.x] : 0;
         tile.before[threadIdx.x] = (int)threadIdx.x < n ? p.members[begin + threadIdx.x] & earlier : 0;
-        tile.column = c;
+        if (threadIdx.x == 0) tile.column = c;
         __syncthreads();
         add_own(p, tile, n, own);
         add_pairs(p, tile, n, pairs);
     }
+    __syncthreads(); /* a chunk may be empty: the first warp has read the parts of the one before */
     parts[warp][lane] = own;
     __syncthreads();
 #pragma unroll

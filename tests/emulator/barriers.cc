@@ -30,10 +30,17 @@ static void vote_at(struct lane *lane, struct block *block, enum emulated_vote v
     if (vote == EMULATED_OR) block->votes |= predicate != 0;
 }
 
+/* The running thread has come to a barrier, and knows behind it what the others did before, if it waits there. */
+static void note_arrival(struct lane *lane, int waits) {
+    lane->arrived++;
+    if (waits) lane->acquired = lane->arrived;
+}
+
 int emulated_barrier(enum emulated_vote vote, int predicate, struct emulated_site site) {
     struct lane *lane = machine_self();
     struct block *block = lane->warp->block;
     lane_progress(lane);
+    note_arrival(lane, vote != EMULATED_ARRIVE);
     lane->site = site;
     vote_at(lane, block, vote, predicate);
     lane->warp->at_barrier |= 1u << lane->number;
@@ -59,6 +66,7 @@ void emulated_grid_barrier(struct emulated_site site) {
     lane_progress(lane);
     lane->site = site;
     if (!lane->machine->config->cooperative) machine_die(lane, site, "a grid's barrier needs a cooperative launch");
+    note_arrival(lane, 1);
     lane->warp->at_grid |= 1u << lane->number;
     lane->machine->n_at_grid++;
     barrier_release_grid(lane->machine);

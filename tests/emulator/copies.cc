@@ -2,13 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "machine.h"
+#include "races.h"
 
 struct late_copy {
     void *to;
     const void *from; /* NULL: zeros */
     size_t bytes;
     uint64_t group;
+    const void *pc;
+    int made; /* already: what is left is that it might have come as late as this */
 };
 
 struct late_copies {
@@ -24,7 +26,9 @@ static struct late_copies *copies_of(struct lane *lane) {
     return lane->copies;
 }
 
-static void make_copy(const struct late_copy *copy) {
+static void make_copy(const struct lane *lane, const struct late_copy *copy) {
+    races_note(lane, copy->to, copy->bytes, 1, copy->pc);
+    if (copy->made) return;
     if (copy->from)
         memcpy(copy->to, copy->from, copy->bytes);
     else
@@ -32,9 +36,10 @@ static void make_copy(const struct late_copy *copy) {
 }
 
 /* Makes the copies of groups below `end`, in order. */
-static void make_until(struct late_copies *late, uint64_t end) {
+static void make_until(struct lane *lane, uint64_t end) {
+    struct late_copies *late = copies_of(lane);
     size_t n = 0;
-    while (n < late->n && late->copies[n].group < end) make_copy(&late->copies[n++]);
+    while (n < late->n && late->copies[n].group < end) make_copy(lane, &late->copies[n++]);
     if (n == 0) return;
     late->n -= n;
     memmove(late->copies, late->copies + n, late->n * sizeof *late->copies);
@@ -43,12 +48,14 @@ static void make_until(struct late_copies *late, uint64_t end) {
 void emulated_copy(void *to, const void *from, size_t bytes) {
     struct lane *lane = machine_self();
     struct late_copies *late = copies_of(lane);
-    const struct late_copy copy = {to, from, bytes, late->group};
+    struct late_copy copy = {to, from, bytes, late->group, __builtin_return_address(0), 0};
     const uint64_t choice = (++late->asked + (uint64_t)lane->number) * 0x9e3779b97f4a7c15u;
     if (choice >> 63) {
-        make_copy(&copy);
-        return;
-    }
+        make_copy(lane, &copy);
+        copy.made = 1;
+        if (!RACES_WATCHED) return;
+    } else
+        races_note(lane, to, bytes, 1, copy.pc);
     if (late->n == late->room) {
         late->room = 2 * late->room + 16;
         late->copies = (struct late_copy *)realloc(late->copies, late->room * sizeof *late->copies);
@@ -62,17 +69,18 @@ void emulated_copy_commit(void) {
 }
 
 void emulated_copy_wait(int latest) {
-    struct late_copies *late = copies_of(machine_self());
-    if (late->group >= (uint64_t)latest) make_until(late, late->group - (uint64_t)latest);
+    struct lane *lane = machine_self();
+    const uint64_t group = copies_of(lane)->group;
+    if (group >= (uint64_t)latest) make_until(lane, group - (uint64_t)latest);
 }
 
 void emulated_copy_wait_all(void) {
-    make_until(copies_of(machine_self()), UINT64_MAX);
+    make_until(machine_self(), UINT64_MAX);
 }
 
 void copies_end(struct lane *lane) {
     if (!lane->copies) return;
-    make_until(lane->copies, UINT64_MAX);
+    make_until(lane, UINT64_MAX);
     free(lane->copies->copies);
     free(lane->copies);
     lane->copies = NULL;

@@ -19,6 +19,7 @@ struct lane : emulated_thread {
     struct warp *warp;
     int number; /* in its warp */
     int atomics;
+    uint32_t arrived, acquired; /* barriers of the block that it came to; up to which it knows what others did before */
     struct fiber fiber;
     struct emulated_site site;  /* where it waits */
     struct late_copies *copies; /* NULL: none asked for */
@@ -35,6 +36,7 @@ struct offer {
 /* A bit a lane; a lane is in one of them, or running. */
 struct warp {
     uint32_t ready, yielded, collecting, at_barrier, at_grid, ended;
+    uint32_t syncs; /* __syncwarp so far */
     int number;
     struct block *block;
     struct offer offers[LANES];
@@ -47,12 +49,14 @@ struct piece {
     const char *name;
     char *at;
     size_t size;
-    int used; /* by the block that runs now */
+    int used;                /* by the block that runs now */
+    struct race_cell *cells; /* races.cc; NULL where accesses are not watched */
 };
 
 struct block {
     struct machine *machine;
     struct dim3 index;
+    uint64_t serial; /* of all blocks that its place had */
     uint32_t ready_warps;
     int n_warps, n_threads, n_ended, n_at_barrier;
     struct emulated_site barrier; /* where those that wait are */

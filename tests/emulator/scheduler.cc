@@ -42,12 +42,17 @@ static void begin_block(struct block *block, uint64_t number) {
     block->index =
         dim3((unsigned)(number % grid.x), (unsigned)(number / grid.x % grid.y), (unsigned)(number / grid.x / grid.y));
     block->n_ended = block->n_at_barrier = 0;
+    block->serial++;
     for (int w = 0; w < block->n_warps; w++) {
         struct warp *warp = &block->warps[w];
         const int n = block->n_threads - w * LANES < LANES ? block->n_threads - w * LANES : LANES;
         const uint32_t all = 0xffffffffu >> (LANES - n);
         warp->ended = ~all;
-        for (int l = 0; l < n; l++) warp->lanes[l].block = {block->index.x, block->index.y, block->index.z};
+        warp->syncs = 0;
+        for (int l = 0; l < n; l++) {
+            warp->lanes[l].block = {block->index.x, block->index.y, block->index.z};
+            warp->lanes[l].arrived = warp->lanes[l].acquired = 0;
+        }
         warp_make_ready(warp, all);
     }
     block->machine->n_live += (size_t)block->n_threads;

@@ -1,5 +1,5 @@
 /* Shared memory: a piece of host memory for each declaration, unset when a block begins and watched at its end. */
-#include "machine.h"
+#include "races.h"
 
 #include <stdlib.h>
 
@@ -15,7 +15,7 @@ enum { BEHIND = GUARD };
 static void add_piece(struct block *block, const void *key, const char *name, size_t size, size_t align) {
     void *at = NULL;
     if (posix_memalign(&at, align, size + BEHIND ? size + BEHIND : 1) != 0) abort();
-    block->pieces[block->n_pieces++] = {key, name, (char *)at, size, 0};
+    block->pieces[block->n_pieces++] = {key, name, (char *)at, size, 0, RACES_WATCHED ? races_cells(size) : NULL};
 }
 
 static void begin_piece(struct piece *piece) {
@@ -35,7 +35,10 @@ void shared_begin(struct block *block) {
 }
 
 void shared_free(struct block *block) {
-    for (int i = 0; i < block->n_pieces; i++) free(block->pieces[i].at);
+    for (int i = 0; i < block->n_pieces; i++) {
+        free(block->pieces[i].at);
+        free(block->pieces[i].cells);
+    }
 }
 
 static int guard_stands(const struct piece *piece) {

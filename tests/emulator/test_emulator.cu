@@ -164,6 +164,63 @@ static __global__ void overflow_kernel(unsigned *out) {
     out[threadIdx.x] = room[threadIdx.x];
 }
 
+/* Neighbours read what was written with no barrier between; and with one too few before it is written again. */
+static __global__ void read_race_kernel(unsigned *out) {
+    __shared__ unsigned room[64];
+    room[threadIdx.x] = threadIdx.x;
+    out[threadIdx.x] = room[threadIdx.x ^ 32];
+}
+
+static __global__ void write_race_kernel(unsigned *out) {
+    __shared__ unsigned room[64];
+    room[threadIdx.x] = threadIdx.x;
+    __syncthreads();
+    out[threadIdx.x] = room[threadIdx.x ^ 32];
+    room[threadIdx.x] = 0;
+}
+
+/* A shuffle orders nothing. */
+static __global__ void shuffle_race_kernel(unsigned *out) {
+    __shared__ unsigned room[32];
+    room[threadIdx.x] = __shfl_xor_sync(0xffffffffu, threadIdx.x, 1);
+    (void)__shfl_xor_sync(0xffffffffu, threadIdx.x, 1);
+    out[threadIdx.x] = room[threadIdx.x ^ 1];
+}
+
+/* The first warp only tells that it came, and must not read what the second one wrote. */
+static __global__ void arrival_race_kernel(unsigned *out) {
+    __shared__ unsigned room[64];
+    room[threadIdx.x] = threadIdx.x;
+    emulated_meet(threadIdx.x / 32);
+    out[threadIdx.x] = room[threadIdx.x ^ 32];
+}
+
+/* A copy may come after the barrier: only behind the wait is it there. */
+static __global__ void copy_race_kernel(unsigned *out) {
+    __shared__ unsigned room[64];
+    emulated_copy(&room[threadIdx.x], out + threadIdx.x, sizeof *out);
+    __syncthreads();
+    emulated_copy_wait_all();
+    out[threadIdx.x] = room[threadIdx.x ^ 32];
+}
+
+/* None of these: a barrier, the warp's, halves of a word, and a copy in time. */
+static __global__ void no_race_kernel(unsigned *out) {
+    __shared__ unsigned room[64];
+    __shared__ uint16_t halves[64];
+    room[threadIdx.x] = threadIdx.x;
+    halves[threadIdx.x] = (uint16_t)threadIdx.x;
+    __syncwarp();
+    out[threadIdx.x] = room[threadIdx.x ^ 1];
+    emulated_meet(1);
+    out[threadIdx.x] += room[threadIdx.x ^ 32] + halves[threadIdx.x ^ 32];
+    __syncthreads();
+    emulated_copy(&room[threadIdx.x], NULL, sizeof room[0]);
+    emulated_copy_wait_all();
+    __syncthreads();
+    out[threadIdx.x] += room[threadIdx.x ^ 32];
+}
+
 static __global__ void __launch_bounds__(32) bounds_kernel(unsigned *out) {
     *out = 1;
 }
@@ -200,6 +257,21 @@ static void broken_kernels_are_stopped(void) {
     CHECK(stops(overflow_kernel, 64, "emulated CUDA: ") || stops(overflow_kernel, 64, "AddressSanitizer"));
 }
 
+static void races_are_found(void) {
+    no_race_kernel<<<1, 64>>>(device_words);
+    fetch();
+    CHECK_INT(words[3], 2 + 2 * 35);
+    if (!emulated_races()) {
+        printf("skipped: races on shared memory (REEL_EMULATED_RACES)\n");
+        return;
+    }
+    CHECK(stops(read_race_kernel, 64, "it writes what thread 0 read"));
+    CHECK(stops(write_race_kernel, 64, " wrote, and nothing orders them"));
+    CHECK(stops(shuffle_race_kernel, 32, "a race on shared memory"));
+    CHECK(stops(arrival_race_kernel, 64, "a race on shared memory"));
+    CHECK(stops(copy_race_kernel, 64, "a race on shared memory"));
+}
+
 int main(void) {
     CHECK_INT(cudaMalloc((void **)&device_words, sizeof words), cudaSuccess);
     RUN(primitives);
@@ -208,6 +280,7 @@ int main(void) {
     RUN(copies_come_late);
     RUN(launches_and_copies_are_checked);
     RUN(broken_kernels_are_stopped);
+    RUN(races_are_found);
     CHECK_INT(cudaFree(device_words), cudaSuccess);
     TEST_EXIT();
 }

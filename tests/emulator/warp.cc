@@ -117,6 +117,7 @@ static void perform(struct warp *warp, uint32_t here) {
     check_agreement(warp, here);
     switch (operation) {
     case EMULATED_SYNC:
+        if (here == (WHOLE_WARP & ~warp->ended)) warp->syncs++;
         return;
     case EMULATED_SHFL:
         return shuffle<EMULATED_SHFL>(warp, here);

@@ -35,7 +35,7 @@ struct emulated_site {
 
 /* ---- barriers ---- */
 
-enum emulated_vote { EMULATED_PLAIN, EMULATED_COUNT, EMULATED_AND, EMULATED_OR };
+enum emulated_vote { EMULATED_PLAIN, EMULATED_COUNT, EMULATED_AND, EMULATED_OR, EMULATED_ARRIVE };
 
 /* The block's barrier; the result is the vote's over all its threads. */
 int emulated_barrier(enum emulated_vote vote, int predicate, struct emulated_site site);
@@ -48,6 +48,11 @@ void emulated_grid_barrier(struct emulated_site site);
 
 static inline void __syncthreads(EMULATED_SITE) {
     (void)emulated_barrier(EMULATED_PLAIN, 0, site);
+}
+/* A barrier that a thread only tells that it came (bar.arrive), or waits at (bar.sync): here it waits, and knows no
+ * more than if it did not. */
+static inline void emulated_meet(int waits, EMULATED_SITE) {
+    (void)emulated_barrier(waits ? EMULATED_PLAIN : EMULATED_ARRIVE, 0, site);
 }
 static inline int __syncthreads_count(int predicate, EMULATED_SITE) {
     return emulated_barrier(EMULATED_COUNT, predicate, site);
@@ -81,6 +86,9 @@ template <class T> static inline T *emulated_static_shared(const char *name) {
     static const char key = 0;
     return (T *)emulated_shared_piece(&key, name, sizeof(T), alignof(T));
 }
+
+/* Whether races on shared memory are looked for. */
+int emulated_races(void);
 
 /* ---- copies that come late ---- */
 
