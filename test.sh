@@ -135,7 +135,8 @@ run_emulated() {
     run_ctest emulated build/emulated -L "device|emulator"
     [ -x build/venv/bin/python ] || { skip "emulated tests/cli/test_device.py" "no Python environment"; return; }
     begin "the program on the emulator (pytest)"
-    if REEL_BIN=$PWD/build/emulated/reel build/venv/bin/python -m pytest tests/cli/test_device.py -q -rs -n "$REEL_JOBS" \
+    if REEL_EMULATED_RACES=off REEL_BIN=$PWD/build/emulated/reel \
+        build/venv/bin/python -m pytest tests/cli/test_device.py -q -rs -n "$REEL_JOBS" \
         ${filter:+-k "$filter"} -p no:cacheprovider --junitxml "$report/pytest-emulated.xml" >"$report/pytest-emulated.log" 2>&1; then
         end ok
     else

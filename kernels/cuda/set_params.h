@@ -15,11 +15,15 @@ enum {
     TILE_COLUMNS = TILE / B,
     TILES = SIDE / TILE,
     LOWER = TILES * (TILES + 1) / 2,
-    GROUP = 256, /* batches whose matrices are in memory at a time */
-    PARTS = 128, /* of the rows; a block of draws_kernel has one */
-    /* ratings of a column, of a row, that are worked on at once */
-    COLUMN_CHUNK = 2048,
-    ROW_CHUNK = 256
+#if defined(REEL_CUDA_EMULATED) /* so that small cases reach all code */
+    GROUP = 16,
+    COLUMN_CHUNK = 512,
+#else
+    GROUP = 256,         /* batches whose matrices are in memory at a time */
+    COLUMN_CHUNK = 2048, /* ratings of a column that are worked on at once */
+#endif
+    PARTS = 128,    /* of the rows; a block of draws_kernel has one */
+    ROW_CHUNK = 256 /* ratings of a row */
 };
 
 /* Lists (of a column, or of a row) in chunks of `size` ratings, at least one each. */

@@ -53,7 +53,7 @@ void emulated_copy(void *to, const void *from, size_t bytes) {
     if (choice >> 63) {
         make_copy(lane, &copy);
         copy.made = 1;
-        if (!RACES_WATCHED) return;
+        if (!races_watched) return;
     } else
         races_note(lane, to, bytes, 1, copy.pc);
     if (late->n == late->room) {

@@ -29,8 +29,19 @@ struct race_cell {
 
 static const size_t stack_size = fiber_stack_size();
 
+static int watch(void) {
+#ifdef EMULATED_RACES
+    const char *text = getenv("REEL_EMULATED_RACES");
+    return !text || strcmp(text, "off") != 0;
+#else
+    return 0;
+#endif
+}
+
+const int races_watched = watch();
+
 int emulated_races(void) {
-    return RACES_WATCHED;
+    return races_watched;
 }
 
 struct race_cell *races_cells(size_t bytes) {
@@ -109,7 +120,7 @@ static void note_bytes(const struct lane *lane, const struct piece *piece, size_
 }
 
 void races_note(const struct lane *lane, const void *at, size_t bytes, int writes, const void *pc) {
-    if (!RACES_WATCHED) return;
+    if (!races_watched) return;
     const struct block *block = lane->warp->block;
     for (int i = 0; i < block->n_pieces; i++) {
         const size_t begin = (size_t)((const char *)at - block->pieces[i].at);
@@ -124,6 +135,7 @@ void races_note(const struct lane *lane, const void *at, size_t bytes, int write
 
 /* Most accesses are to the thread's own stack. */
 static inline void note(const void *at, size_t bytes, int writes, const void *pc) {
+    if (!races_watched) return;
     const struct lane *lane = machine_self();
     if (!lane || (size_t)((const char *)at - lane->fiber.stack) < stack_size) return;
     races_note(lane, at, bytes, writes, pc);

@@ -4,12 +4,9 @@
 
 #include "machine.h"
 
-/* Whether kernels are compiled so that they tell of their accesses (cmake/ReelEmulator.cmake). */
-#ifdef EMULATED_RACES
-enum { RACES_WATCHED = 1 };
-#else
-enum { RACES_WATCHED = 0 };
-#endif
+/* Whether kernels are compiled so that they tell of their accesses (cmake/ReelEmulator.cmake) and REEL_EMULATED_RACES
+ * is not "off". */
+extern const int races_watched;
 
 /* Zeroed, for a piece of shared memory of so many bytes; freed by free. */
 struct race_cell *races_cells(size_t bytes);

@@ -15,7 +15,7 @@ enum { BEHIND = GUARD };
 static void add_piece(struct block *block, const void *key, const char *name, size_t size, size_t align) {
     void *at = NULL;
     if (posix_memalign(&at, align, size + BEHIND ? size + BEHIND : 1) != 0) abort();
-    block->pieces[block->n_pieces++] = {key, name, (char *)at, size, 0, RACES_WATCHED ? races_cells(size) : NULL};
+    block->pieces[block->n_pieces++] = {key, name, (char *)at, size, 0, races_watched ? races_cells(size) : NULL};
 }
 
 static void begin_piece(struct piece *piece) {

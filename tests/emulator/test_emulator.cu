@@ -262,7 +262,7 @@ static void races_are_found(void) {
     fetch();
     CHECK_INT(words[3], 2 + 2 * 35);
     if (!emulated_races()) {
-        printf("skipped: races on shared memory (REEL_EMULATED_RACES)\n");
+        printf("skipped: races on shared memory (not in this build, or REEL_EMULATED_RACES=off)\n");
         return;
     }
     CHECK(stops(read_race_kernel, 64, "it writes what thread 0 read"));

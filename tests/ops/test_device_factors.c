@@ -332,20 +332,21 @@ static void check_set_sweep(struct data *p, double bound) {
 static void set_sweep_matches(void) {
     const int ks[] = {1, 8, 33};
     for (int i = 0; i < 3; i++) {
-        struct data p = data_new(ks[i], i % 2, i == 0 ? 7 : 3000, i == 0 ? 5 : 310, short_lengths, N_SHORT);
+        const int32_t n_rows = i == 0 ? 7 : small() ? 600 : 3000;
+        struct data p = data_new(ks[i], i % 2, n_rows, i == 0 ? 5 : 310, short_lengths, N_SHORT);
         check_set_sweep(&p, 1e-4);
     }
 }
 
 /* Columns and rows whose sums are cut into several pieces, and batches of which one block has many ratings; then more
- * batches than have their matrices in memory at a time. */
+ * batches than have their matrices in memory at a time (COLUMN_CHUNK and GROUP of kernels/cuda/set_params.h). */
 static void set_sweep_matches_on_long_lists(void) {
     const int64_t longer[] = {40, 140, 700}, few[] = {900, 1, 0, 17};
-    struct data p = data_new(9, 1, 5000, 130, longer, 3);
+    struct data p = data_new(9, 1, small() ? 900 : 5000, 130, longer, 3);
     check_set_sweep(&p, 1e-4);
     p = data_new(2, 0, 40, 600, longer, 3);
     check_set_sweep(&p, 1e-4);
-    p = data_new(1, 1, 90, 256 * 64 + 70, few, 4);
+    p = data_new(1, 1, 90, (small() ? 16 : 256) * 64 + 70, few, 4);
     check_set_sweep(&p, 1e-4);
 }
 
@@ -356,7 +357,7 @@ static void set_sweep_of_nothing(void) {
 }
 
 static void set_sweep_repeats_its_bits(void) {
-    struct data p = data_new(16, 1, 700, 100, short_lengths, N_SHORT);
+    struct data p = data_new(16, 1, small() ? 200 : 700, 100, short_lengths, N_SHORT);
     float *expected[3], *found[3];
     set_sweep(device, &p, expected);
     set_sweep(device, &p, found);
