@@ -133,6 +133,8 @@ void races_note(const struct lane *lane, const void *at, size_t bytes, int write
 
 /* ---- what the compiler calls ---- */
 
+#ifdef EMULATED_RACES
+
 /* Most accesses are to the thread's own stack. */
 static inline void note(const void *at, size_t bytes, int writes, const void *pc) {
     if (!races_watched) return;
@@ -195,3 +197,5 @@ ATOMICS(16, uint16_t)
 ATOMICS(32, uint32_t)
 ATOMICS(64, uint64_t)
 }
+
+#endif
