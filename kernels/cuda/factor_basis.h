@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/mem.h"
-#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/factor_inputs.h"
 
 /* ---- on the host ---- */

@@ -3,6 +3,7 @@
 #ifndef KERNELS_CUDA_FACTOR_HALVES_H
 #define KERNELS_CUDA_FACTOR_HALVES_H
 
+#include "kernels/cuda/backend_cuda.h"
 #include "kernels/cuda/gram_mma.h"
 
 /* Bits of the largest magnitudes among the columns' factors and biases. */
@@ -77,6 +78,23 @@ static __global__ void split_vectors(const float *vectors, int32_t n, int k, int
     uint4 *to = out + i * 2 * pieces + piece;
     to[0] = make_uint4(pairs[0].hi, pairs[1].hi, pairs[2].hi, pairs[3].hi);
     to[pieces] = make_uint4(pairs[0].lo, pairs[1].lo, pairs[2].lo, pairs[3].lo);
+}
+
+/* halves = those of n vectors. */
+static inline reel_status halves_make(struct cuda_backend *cuda, const float *vectors, int32_t n, int elements,
+                                      int stride, struct largest_elements *largest, uint4 *halves, reel_error *err) {
+    const int64_t pieces = (int64_t)n * halves_pieces(elements);
+    if (n == 0) return REEL_OK;
+    const unsigned blocks = n < 8 * 1024 ? (unsigned)((n + 7) / 8) : 1024;
+    find_largest<<<blocks, 256, 0, cuda->stream>>>(vectors, n, elements, stride, largest);
+    TRY_RETURN(cuda_launched(cuda, "find_largest", err));
+    split_vectors<<<(unsigned)((pieces + 255) / 256), 256, 0, cuda->stream>>>(vectors, n, elements, stride, largest,
+                                                                              halves);
+    return cuda_launched(cuda, "split_vectors", err);
+}
+
+static inline size_t halves_bytes(int32_t n, int elements) {
+    return (size_t)n * (size_t)halves_pieces(elements) * 2 * sizeof(uint4);
 }
 
 #endif

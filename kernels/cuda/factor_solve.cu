@@ -8,10 +8,11 @@
 #include "core/error.h"
 #include "kernels/common/normal.h"
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/cuda/factor_basis.h"
 #include "kernels/cuda/factor_dual.h"
 #include "kernels/cuda/factor_gram.h"
 #include "kernels/cuda/factor_inputs.h"
+#include "kernels/cuda/factor_lists.h"
+#include "kernels/cuda/factor_short_rows.h"
 #include "kernels/cuda/gram_mma.h"
 #include "kernels/cuda/gram_solve.h"
 
@@ -19,55 +20,6 @@ enum {
     WARPS_MAX = 16,  /* of a block: 128 registers a thread, 16 warps a processor */
     SHORT_TILES = 17 /* of the largest shape for short rows */
 };
-
-/* ---- lists of rows ---- */
-
-struct list_params {
-    const int64_t *offsets;
-    int32_t n_rows;
-    int short_row;              /* ratings of the longest short row */
-    int most[DUAL_SHAPES];      /* of those that a shape of short rows takes */
-    struct long_row *long_rows; /* (n_rows,) out */
-    int32_t *rows;              /* (ROW_KINDS, n_rows) out */
-    struct solve_report *report;
-};
-
-/* -1: a long row. */
-static __device__ __forceinline__ int kind_of_row(const struct list_params &p, int64_t n) {
-    if (n > FACTOR_CHUNK) return -1;
-    if (n > p.short_row) return 0;
-    int shape = 0;
-#pragma unroll
-    for (int s = 0; s < DUAL_SHAPES; s++) shape += n > p.most[s];
-    return 1 + shape;
-}
-
-/* Lists the rows of each kind. Their order varies from run to run, what is computed for each does not. */
-static __global__ void list_rows(const __grid_constant__ struct list_params p) {
-    __shared__ int counts[ROW_KINDS], begins[ROW_KINDS];
-    const int64_t row = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    const int64_t n = row < p.n_rows ? p.offsets[row + 1] - p.offsets[row] : 0;
-    const int kind = row < p.n_rows ? kind_of_row(p, n) : -1;
-    if (threadIdx.x < ROW_KINDS) counts[threadIdx.x] = 0;
-    __syncthreads();
-    const int place = kind < 0 ? 0 : atomicAdd(&counts[kind], 1);
-    __syncthreads();
-    if (threadIdx.x < ROW_KINDS) begins[threadIdx.x] = atomicAdd(&p.report->n_rows[threadIdx.x], counts[threadIdx.x]);
-    __syncthreads();
-    if (kind >= 0) p.rows[(int64_t)kind * p.n_rows + begins[kind] + place] = (int32_t)row;
-    if (n <= FACTOR_CHUNK) return;
-    const int64_t first =
-        (int64_t)atomicAdd(&p.report->n_chunks, (unsigned long long)((n + FACTOR_CHUNK - 1) / FACTOR_CHUNK));
-    p.long_rows[atomicAdd(&p.report->n_long, 1)] = {first, (int32_t)row};
-}
-
-static __global__ void cut_long_rows(const int64_t *offsets, const struct long_row *long_rows,
-                                     struct row_chunk *chunks) {
-    struct long_row row = long_rows[blockIdx.x];
-    int64_t n = offsets[row.row + 1] - offsets[row.row];
-    for (int64_t chunk = threadIdx.x; chunk * FACTOR_CHUNK < n; chunk += blockDim.x)
-        chunks[row.first + chunk] = {row.row, (int32_t)chunk};
-}
 
 /* ---- the normal equations ---- */
 
@@ -327,93 +279,15 @@ static reel_status choose_panel(struct cuda_backend *cuda, struct solve_params *
     return REEL_OK;
 }
 
-/* halves = those of n vectors. */
-static reel_status split(struct cuda_backend *cuda, const float *vectors, int32_t n, int elements, int stride,
-                         struct largest_elements *largest, uint4 *halves, reel_error *err) {
-    const int64_t pieces = (int64_t)n * halves_pieces(elements);
-    if (n == 0) return REEL_OK;
-    const unsigned blocks = n < 8 * 1024 ? (unsigned)((n + 7) / 8) : 1024;
-    find_largest<<<blocks, 256, 0, cuda->stream>>>(vectors, n, elements, stride, largest);
-    TRY_RETURN(cuda_launched(cuda, "find_largest", err));
-    split_vectors<<<(unsigned)((pieces + 255) / 256), 256, 0, cuda->stream>>>(vectors, n, elements, stride, largest,
-                                                                              halves);
-    return cuda_launched(cuda, "split_vectors", err);
-}
-
-static size_t halves_bytes(int32_t n, int elements) {
-    return (size_t)n * (size_t)halves_pieces(elements) * 2 * sizeof(uint4);
-}
-
 /* The columns' vectors as halves, in working memory. */
 static reel_status split_columns(struct cuda_backend *cuda, struct solve_params *p, int32_t n, reel_error *err) {
     uint4 *halves;
     TRY_RETURN(cuda_scratch(cuda, 2, halves_bytes(n, p->k), (void **)&halves, err));
     p->halves = halves;
-    return split(cuda, p->column_vectors, n, p->k, p->stride, &p->report->largest, halves, err);
+    return halves_make(cuda, p->column_vectors, n, p->k, p->stride, &p->report->largest, halves, err);
 }
 
 /* ---- short rows ---- */
-
-/* The prior is ridge I with mean 0 and nothing is drawn: coordinates stay as they are. */
-static int plain_prior(const struct factor_solve_args *args, int solved) {
-    if (args->noise || args->row_offsets) return 0;
-    for (int i = 0; i < solved; i++) {
-        const float *row = args->prior_precision + (size_t)i * (size_t)args->stride;
-        if (row[i] != args->prior_precision[0] || args->prior_shift[i] != 0) return 0;
-        for (int j = 0; j < solved; j++)
-            if (j != i && row[j] != 0) return 0;
-    }
-    return args->prior_precision[0] > 0;
-}
-
-static int has_mean(const struct factor_solve_args *args, int solved) {
-    int mean = args->noise || args->row_offsets;
-    for (int i = 0; i < solved; i++) mean |= args->prior_shift[i] != 0;
-    return mean;
-}
-
-/* The columns' vectors in the prior's coordinates, in working memory. */
-static reel_status enter_basis(struct cuda_backend *cuda, const struct factor_solve_args *args, struct solve_params *p,
-                               struct basis *basis, reel_error *err) {
-    const size_t vectors = factor_aligned((size_t)args->n_columns * (size_t)p->stride * sizeof(float));
-    const struct basis_change change = {.in = p->column_vectors,
-                                        .n = args->n_columns,
-                                        .d = p->solved,
-                                        .stride = p->stride,
-                                        .one = p->biases ? p->k : -1,
-                                        .clear = 1};
-    char *at;
-    TRY_RETURN(basis_place(cuda, args, p->solved, vectors + halves_bytes(args->n_columns, p->solved), basis, &at, err));
-    TRY_RETURN(basis_launch(cuda, &change, basis->columns, (float *)at, err));
-    p->dual.vectors = (float *)at;
-    p->dual.halves = (uint4 *)(at + vectors);
-    p->dual.mean = basis->mean;
-    p->dual.largest = &p->report->largest_in_basis;
-    return split(cuda, p->dual.vectors, args->n_columns, p->solved, p->stride, &p->report->largest_in_basis,
-                 (uint4 *)(at + vectors), err);
-}
-
-/* How short rows are solved, and the longest of them: -1 where there is no telling. */
-static reel_status prepare_short_rows(struct cuda_backend *cuda, const struct factor_solve_args *args,
-                                      struct solve_params *p, struct basis *basis, int *short_row, reel_error *err) {
-    struct dual_params *dual = &p->dual;
-    const int plain = plain_prior(args, p->solved);
-    *short_row = factor_short_row(p->solved);
-    *dual = {.unit = !plain, .elements = plain ? p->k : p->solved, .target_noise = factor_target_noise(p->solved)};
-    dual->pieces = halves_pieces(dual->elements);
-    dual->width = (dual->pieces + 1) / 2 * 2;
-    dual->noise_scale = 1 / sqrtf(args->alpha);
-    dual->diagonal = 1 / args->alpha;
-    dual->precision = args->prior_precision[0];
-    dual->vectors = p->column_vectors;
-    dual->halves = p->halves;
-    dual->largest = &p->report->largest;
-    if (plain) return REEL_OK;
-    dual->centre = has_mean(args, p->solved);
-    if (args->prior_root && args->ridge_per_rating == 0) return enter_basis(cuda, args, p, basis, err);
-    *short_row = -1;
-    return REEL_OK;
-}
 
 /* The launch of a shape of short rows: parts of half the elements, or less where shared memory is short. */
 static reel_status shape_short_rows(struct cuda_backend *cuda, int shape, struct solve_params *p, reel_error *err) {
