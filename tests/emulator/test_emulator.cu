@@ -254,7 +254,8 @@ static void broken_kernels_are_stopped(void) {
     CHECK(stops(two_barriers_kernel, 64, "different barriers"));
     CHECK(stops(missing_source_kernel, 32, "reads lane 20"));
     CHECK(stops(bounds_kernel, 64, "__launch_bounds__ allow 32"));
-    CHECK(stops(overflow_kernel, 64, "emulated CUDA: ") || stops(overflow_kernel, 64, "AddressSanitizer"));
+    CHECK(stops(overflow_kernel, 64, "emulated CUDA: ") || stops(overflow_kernel, 64, "AddressSanitizer") ||
+          stops(overflow_kernel, 64, "runtime error: ")); /* UBSan's */
 }
 
 static void races_are_found(void) {
