@@ -1,5 +1,5 @@
-/* A short row's equations in as many unknowns as it has ratings (backend/factor_ops.h): the matrix I / alpha + S W W^T
- * S instead of the prior's precision + alpha W^T S^2 W, where W has a row for each rating.
+/* A short row's equations in as many unknowns as it has ratings (backend/factor_ops.h): not those of the prior's
+ * precision and the sum of x x^T, but those of I / alpha + S W W^T S, where W has a row for each rating.
  *
  * The vectors are staged as halves, a part of their elements at a time, so that as many blocks fit a processor as their
  * registers allow, and the tensor cores multiply them with each other (gram_mma.h). The prior's mean, where it is not

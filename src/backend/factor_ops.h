@@ -11,10 +11,11 @@
  *              = A^-1 (b + sqrt(alpha) sum_c sqrt(w) e_c x_c + R^T z)    (the same for a short row)
  *
  * with z (d,) and e (n_r,) standard normal variates from Philox. A short row's noise is put on the prior and on the
- * targets (Papandreou and Yuille, "Gaussian sampling by local perturbations", NIPS 2010): it has the covariance A^-1 A
- * A^-1, and the draw is the solution of a system, however that is solved. A device solves it in n_r unknowns where that
- * is fewer: in coordinates y = R x the prior's precision is I, and with w_c = R^-T x_c, S the diagonal matrix of the
- * sqrt(w), W the matrix of rows w_c, t the targets, the solution for a prior mean g (its own noise added) is
+ * targets (Papandreou and Yuille, "Gaussian sampling by local perturbations", NIPS 2010): its covariance on the right
+ * is A, so the draw's is A^-1, and the draw is the solution of a system, however that is solved. A device solves it in
+ * n_r unknowns where these are fewer: in coordinates y = R x the prior's precision is I, and with w_c = R^-T x_c, the
+ * matrix W of rows w_c, the diagonal matrix S of the sqrt(w) and the targets t, the solution for a prior mean g, which
+ * has the prior's noise in it, is
  *
  *     y = g + W^T S u,    (I / alpha + S W W^T S) u = S (t - W g) + e / sqrt(alpha)
  *
@@ -41,10 +42,10 @@
 
 enum {
     FACTOR_K_MAX = 256,
-    FACTOR_LANES = 16,   /* vectors are padded to a multiple of this */
-    FACTOR_CHUNK = 8192, /* ratings whose Gram sums are added in one go; part of the result's definition */
-    FACTOR_VALUES = 11,  /* half-star values 0..10 */
-    FACTOR_SHORT_MAX = 128
+    FACTOR_LANES = 16,     /* vectors are padded to a multiple of this */
+    FACTOR_CHUNK = 8192,   /* ratings whose Gram sums are added in one go; part of the result's definition */
+    FACTOR_VALUES = 11,    /* half-star values 0..10 */
+    FACTOR_SHORT_MAX = 128 /* ratings of a short row, however many unknowns */
 };
 
 /* Ratings of the longest short row, for d unknowns. */
