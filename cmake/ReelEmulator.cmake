@@ -23,8 +23,9 @@ add_library(reel_emulated OBJECT ${translated_files} ${emulator_sources})
 target_include_directories(reel_emulated PRIVATE ${translated} ${emulator}/include ${emulator}
   ${CMAKE_CURRENT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR}/src ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_definitions(reel_emulated PRIVATE REEL_CUDA_EMULATED=1)
-# Races on shared memory: kernels tell of every access (tests/emulator/races.cc). Not beside another sanitizer.
-if(NOT REEL_SANITIZE)
+# Races on shared memory: kernels tell of every access (tests/emulator/races.cc). Not beside another sanitizer, and with
+# gcc only, whose calls are the ones that are answered there.
+if(NOT REEL_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_definitions(reel_emulated PRIVATE EMULATED_RACES=1)
   set_source_files_properties(${translated_files} ${translated}/test_emulator.cu.cc PROPERTIES
     COMPILE_OPTIONS "-fsanitize=thread;-Wno-tsan")

@@ -47,14 +47,12 @@ static inline reel_status enter_basis(struct cuda_backend *cuda, const struct fa
                        (uint4 *)(at + vectors), err);
 }
 
-/* How short rows are solved, and the longest of them: -1 where there is no telling. */
-static inline reel_status prepare_short_rows(struct cuda_backend *cuda, const struct factor_solve_args *args,
-                                             struct solve_params *p, struct basis *basis, int *short_row,
-                                             reel_error *err) {
+/* How short rows are solved; returns the ratings of the longest one, -1: all rows are solved in d unknowns. */
+static inline int plan_short_rows(const struct factor_solve_args *args, struct solve_params *p) {
     struct dual_params *dual = &p->dual;
     const int plain = plain_prior(args, p->solved);
-    *short_row = factor_short_row(p->solved);
     *dual = {.unit = !plain, .elements = plain ? p->k : p->solved, .target_noise = factor_target_noise(p->solved)};
+    dual->centre = !plain && has_mean(args, p->solved);
     dual->pieces = halves_pieces(dual->elements);
     dual->width = (dual->pieces + 1) / 2 * 2;
     dual->noise_scale = 1 / sqrtf(args->alpha);
@@ -63,11 +61,7 @@ static inline reel_status prepare_short_rows(struct cuda_backend *cuda, const st
     dual->vectors = p->column_vectors;
     dual->halves = p->halves;
     dual->largest = &p->report->largest;
-    if (plain) return REEL_OK;
-    dual->centre = has_mean(args, p->solved);
-    if (args->prior_root && args->ridge_per_rating == 0) return enter_basis(cuda, args, p, basis, err);
-    *short_row = -1;
-    return REEL_OK;
+    return plain || (args->prior_root && args->ridge_per_rating == 0) ? factor_short_row(p->solved) : -1;
 }
 
 #endif

@@ -372,7 +372,8 @@ static reel_status solve_rows(struct cuda_backend *cuda, const struct factor_sol
                                 .report = p->report};
     struct solve_report found;
     struct basis basis = {};
-    TRY_RETURN(prepare_short_rows(cuda, args, p, &basis, &lists.short_row, err));
+    int n_short = 0;
+    lists.short_row = plan_short_rows(args, p);
     for (int shape = 0; shape < DUAL_SHAPES; shape++) lists.most[shape] = short_shapes[shape].most;
     list_rows<<<(unsigned)(((int64_t)args->n_rows + 255) / 256), 256, 0, cuda->stream>>>(lists);
     TRY_RETURN(cuda_launched(cuda, "list_rows", err));
@@ -380,6 +381,9 @@ static reel_status solve_rows(struct cuda_backend *cuda, const struct factor_sol
     if (found.n_long > 0) TRY_RETURN(solve_long_rows(cuda, p, long_rows, &found, err));
     p->rows = lists.rows;
     TRY_RETURN(launch_rows(cuda, p, found.n_rows[0], err));
+    for (int shape = 0; shape < DUAL_SHAPES; shape++) n_short += found.n_rows[1 + shape];
+    /* the host makes the matrices while the device is at the other rows */
+    if (n_short > 0 && p->dual.unit) TRY_RETURN(enter_basis(cuda, args, p, &basis, err));
     for (int shape = DUAL_SHAPES - 1; shape >= 0; shape--) {
         struct solve_params own = *p;
         if (found.n_rows[1 + shape] == 0) continue;

@@ -183,11 +183,12 @@ static reel_status half_step(struct als *als, struct side *rows, const struct si
         args.ridge_per_rating = (float)als->regularization;
         plain = 1e-6;
     }
-    TRY_RETURN(normal_prior_set_ridge(&als->prior, plain, als->implicit ? als->scatter : NULL, err));
+    normal_prior_set_ridge(&als->prior, plain, als->implicit ? als->scatter : NULL);
     args.prior_precision = als->prior.precision;
-    args.prior_root = als->prior.has_root ? als->prior.root : NULL;
     args.prior_shift = als->prior.shift;
     if (als->cg_steps) return als->backend->ops->factor_cg(als->backend, &args, err);
+    if (als->implicit) TRY_RETURN(normal_prior_find_root(&als->prior, err));
+    args.prior_root = als->prior.has_root ? als->prior.root : NULL;
     return als->backend->ops->factor_solve(als->backend, &args, err);
 }
 

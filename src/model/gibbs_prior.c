@@ -63,18 +63,7 @@ static void publish(struct normal_prior *prior) {
     }
 }
 
-/* The precision's root from the Cholesky factor of the matrix with its rows and columns in reverse. */
-static void find_root(struct normal_prior *prior, double *reversed) {
-    const int d = prior->d;
-    for (int i = 0; i < d; i++)
-        for (int j = 0; j < d; j++) reversed[(long)i * d + j] = prior->matrix[(long)(d - 1 - i) * d + d - 1 - j];
-    prior->has_root = dense_cholesky(reversed, d);
-    for (int i = 0; i < d; i++)
-        for (int j = 0; j < d; j++)
-            prior->root[(long)i * prior->stride + j] = (float)reversed[(long)(d - 1 - j) * d + d - 1 - i];
-}
-
-reel_status normal_prior_set_ridge(struct normal_prior *prior, double ridge, const double *matrix, reel_error *err) {
+void normal_prior_set_ridge(struct normal_prior *prior, double ridge, const double *matrix) {
     size_t bytes = sizeof(double) * (size_t)prior->d * (size_t)prior->d;
     memset(prior->mean, 0, sizeof(double) * (size_t)prior->d);
     if (matrix)
@@ -82,12 +71,21 @@ reel_status normal_prior_set_ridge(struct normal_prior *prior, double ridge, con
     else
         memset(prior->matrix, 0, bytes);
     for (int i = 0; i < prior->d; i++) prior->matrix[(long)i * prior->d + i] += ridge;
-    publish(prior);
     prior->has_root = 0;
-    if (!matrix) return REEL_OK;
+    publish(prior);
+}
+
+/* From the Cholesky factor of the matrix with its rows and columns in reverse. */
+reel_status normal_prior_find_root(struct normal_prior *prior, reel_error *err) {
+    const int d = prior->d;
     double *reversed;
-    TRY_RETURN(MEM_RAW(&reversed, (size_t)prior->d * (size_t)prior->d, err));
-    find_root(prior, reversed);
+    TRY_RETURN(MEM_RAW(&reversed, (size_t)d * (size_t)d, err));
+    for (int i = 0; i < d; i++)
+        for (int j = 0; j < d; j++) reversed[(long)i * d + j] = prior->matrix[(long)(d - 1 - i) * d + d - 1 - j];
+    prior->has_root = dense_cholesky(reversed, d);
+    for (int i = 0; i < d; i++)
+        for (int j = 0; j < d; j++)
+            prior->root[(long)i * prior->stride + j] = (float)reversed[(long)(d - 1 - j) * d + d - 1 - i];
     mem_free(reversed);
     return REEL_OK;
 }

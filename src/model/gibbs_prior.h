@@ -23,7 +23,7 @@ double draw_gamma(struct draws *draws, double shape, double rate);
 struct normal_prior {
     int d, stride;
     float *precision; /* (d, stride) */
-    float *root;      /* (d, stride) R, lower triangular: precision = R^T R; means nothing while !has_root */
+    float *root; /* (d, stride) R, lower triangular: precision = R^T R; means nothing while !has_root. A draw has it */
     int has_root;
     float *shift;   /* (d,) precision * mean */
     double *mean;   /* (d,) */
@@ -35,9 +35,10 @@ void normal_prior_free(struct normal_prior *prior);
  * is not finite. */
 reel_status normal_prior_draw(struct normal_prior *prior, int64_t n, const double *sum, const double *scatter,
                               struct draws *draws, reel_error *err);
-/* precision = ridge * I (+ matrix (d, d), may be NULL), mean 0: plain regularization. With a matrix there is a root
- * too, where the precision is positive definite. */
-reel_status normal_prior_set_ridge(struct normal_prior *prior, double ridge, const double *matrix, reel_error *err);
+/* precision = ridge * I (+ matrix (d, d), may be NULL), mean 0: plain regularization. The root is not known. */
+void normal_prior_set_ridge(struct normal_prior *prior, double ridge, const double *matrix);
+/* The root, if the precision is positive definite. NO_MEMORY. */
+reel_status normal_prior_find_root(struct normal_prior *prior, reel_error *err);
 
 /* mean (d,) and precision (d,) of each dimension given its sum (d,) and the scatter (d, d) of n features. */
 void feature_prior_draw(int64_t n, int d, const double *sum, const double *scatter, struct draws *draws, float *mean,

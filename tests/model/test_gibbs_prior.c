@@ -44,13 +44,18 @@ static void a_ridge_has_a_root(void) {
     double sum[D], scatter[D * D];
     REQUIRE_OK(normal_prior_new(D, STRIDE, &prior, &err), err);
     make_vectors(sum, scatter);
-    REQUIRE_OK(normal_prior_set_ridge(&prior, 2, scatter, &err), err);
+    normal_prior_set_ridge(&prior, 2, scatter);
+    CHECK(!prior.has_root);
+    REQUIRE_OK(normal_prior_find_root(&prior, &err), err);
     check_root(&prior, 1e-5);
     CHECK_NEAR((double)prior.precision[0], 2 + scatter[0], 1e-5);
-    REQUIRE_OK(normal_prior_set_ridge(&prior, 2, NULL, &err), err);
+    normal_prior_set_ridge(&prior, 2, NULL);
     CHECK(!prior.has_root);
+    REQUIRE_OK(normal_prior_find_root(&prior, &err), err);
+    check_root(&prior, 1e-6);
     for (int i = 0; i < D; i++) scatter[i * D + i] -= 100;
-    REQUIRE_OK(normal_prior_set_ridge(&prior, 2, scatter, &err), err);
+    normal_prior_set_ridge(&prior, 2, scatter);
+    REQUIRE_OK(normal_prior_find_root(&prior, &err), err);
     CHECK(!prior.has_root); /* not positive definite */
     normal_prior_free(&prior);
 }

@@ -165,6 +165,13 @@ static void factor_solve_reports_errors(void) {
     for (int i = 0; i < 2; i++) {
         struct data p = data_new(ks[i], 1, small() ? 3 : N_SHORT, 100, short_lengths, N_SHORT);
         reel_status status;
+        p.root[0] = 0; /* no root: short rows meet infinities */
+        mem_free(solve(device, &p, 1, 0, &status));
+        CHECK_INT(status, REEL_NUMERIC);
+        mem_free(p.root);
+        p.root = NULL;
+        mem_free(solve(device, &p, 1, 0, &status));
+        CHECK_INT(status, REEL_INTERNAL);
         memset(p.prior, 0, (size_t)(p.k + 1) * (size_t)p.stride * sizeof(float));
         for (int solver = EXACT; solver <= GRADIENTS; solver++) {
             mem_free(solve_with(device, (enum solver)solver, &p, 0, 0, &status));
