@@ -72,7 +72,8 @@ async function show(first) {
     const heading = page.main.querySelector('h1') ?? page.heading('This did not work');
     fill(page.main, heading, error.status === 401 ? keyForm('This server wants one.', () => { show(true); footer(); }) : failed(error, error.status === 404 ? null : () => show(true)));
   }
-  if (!first && !signal.aborted) page.main.querySelector('h1')?.focus({ preventScroll: true });
+  // A visitor who is at a field of the view already stays there.
+  if (!first && !signal.aborted && !page.main.querySelector(':focus')) page.main.querySelector('h1')?.focus({ preventScroll: true });
 }
 
 const THEMES = { '': ['◐', 'as the system'], light: ['○', 'light'], dark: ['●', 'dark'] };
