@@ -115,7 +115,9 @@ run_pytest() {
         REEL_PEERS_PYTHON=$(bench/peers/setup.sh --tests 2>"$report/peers.log" | tail -n 1)
     fi
     begin "tests of the program and service (pytest)"
-    REEL_BIN=$PWD/build/release/reel REEL_PEERS_PYTHON=$REEL_PEERS_PYTHON build/venv/bin/python -m pytest \
+    # There is a worker for each core: what numpy and the peers compute takes no more of them.
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+        REEL_BIN=$PWD/build/release/reel REEL_PEERS_PYTHON=$REEL_PEERS_PYTHON build/venv/bin/python -m pytest \
         tests -q -rs -n "$REEL_JOBS" --dist loadscope --no-loadscope-reorder ${filter:+-k "$filter"} \
         -p no:cacheprovider --junitxml "$report/pytest-cli.xml" >"$report/pytest.log" 2>&1
     case $? in

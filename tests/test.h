@@ -61,11 +61,13 @@ static int test_failures;
 /* A row that cannot run on this machine ("on CUDA", "no usable GPU here"): counted, never silent. */
 #define SKIP(name, reason) printf("skip %s: %s\n", (name), (reason))
 /* ThreadSanitizer takes fifty times as long, and races depend on which threads share what, not on how much they share:
- * under it (1) tests that only repeat a path take fewer or smaller cases. */
+ * under it (1) tests that only repeat a path take fewer or smaller cases. Under any sanitizer (1) the longest do. */
 #if defined(__SANITIZE_THREAD__)
-enum { UNDER_TSAN = 1 };
+enum { UNDER_TSAN = 1, UNDER_SANITIZER = 1 };
+#elif defined(__SANITIZE_ADDRESS__)
+enum { UNDER_TSAN = 0, UNDER_SANITIZER = 1 };
 #else
-enum { UNDER_TSAN = 0 };
+enum { UNDER_TSAN = 0, UNDER_SANITIZER = 0 };
 #endif
 #define TEST_EXIT() return test_failures ? 1 : 0
 

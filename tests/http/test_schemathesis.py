@@ -29,13 +29,13 @@ def test_authenticated(start, tmp_path):
 
 
 def test_not_authenticated(start, tmp_path):
-    schemathesis(start(store=tmp_path / "live.db"), tmp_path)
+    schemathesis(start(store=tmp_path / "live.db"), tmp_path, "--phases", "coverage")
 
 
 def test_everything_needs_a_token(start, tmp_path):
     bearer = token({"exp": 4102444800, "scope": "write"})
     service = start("--auth-all", store=tmp_path / "live.db")
-    schemathesis(service, tmp_path, "-H", f"Authorization: Bearer {bearer}", "--phases", "coverage,fuzzing")
+    schemathesis(service, tmp_path, "-H", f"Authorization: Bearer {bearer}", "--phases", "fuzzing")
 
 
 def test_without_models(start, tmp_path):

@@ -90,9 +90,9 @@ static reel_cluster_options options_of(reel_affinity affinity) {
 
 static void planted_clusters_are_found(void) {
     reel_context *ctx = context_of(2);
-    struct made m = make(600, 4, 25, 20);
+    struct made m = make(UNDER_TSAN ? 300 : 600, 4, 25, 20);
     for (int affinity = 0; affinity < 5; affinity++)
-        for (int assign = 0; assign < 2; assign++) {
+        for (int assign = 0; assign < (UNDER_TSAN ? 1 : 2); assign++) {
             reel_cluster_options o = options_of((reel_affinity)affinity);
             o.assignment = (reel_assignment)assign;
             o.gamma = affinity == REEL_AFFINITY_RBF ? 3 : 1;
@@ -127,7 +127,7 @@ static void planted_clusters_are_found(void) {
 
 static void a_hundred_thousand_users(void) {
     reel_context *ctx = context_of(2);
-    struct made m = make(UNDER_TSAN ? 10000 : 100000, 4, 20, 10);
+    struct made m = make(UNDER_SANITIZER ? 5000 : 100000, 4, 20, 10);
     reel_cluster_options o = options_of(REEL_AFFINITY_COSINE);
     reel_clusters *c;
     reel_error err;
@@ -139,11 +139,11 @@ static void a_hundred_thousand_users(void) {
 }
 
 static void same_clusters_at_any_thread_count(void) {
-    struct made m = make(UNDER_TSAN ? 450 : 900, 3, 20, 60);
+    struct made m = make(UNDER_TSAN ? 330 : 900, 3, 20, 60);
     for (int affinity = 0; affinity < 5; affinity++) {
         reel_clusters *first = NULL;
         const int threads[] = {1, 2, 5};
-        for (int t = 0; t < 3; t++) {
+        for (int t = UNDER_TSAN; t < 3; t++) {
             reel_context *ctx = context_of(threads[t]);
             reel_cluster_options o = options_of((reel_affinity)affinity);
             reel_clusters *c;

@@ -51,9 +51,9 @@ static void same_bytes_at_any_thread_count(void) {
     for (int k = 0; k < N_KINDS; k++) {
         reel_model *first = NULL;
         const int threads[] = {1, 2, 5};
-        for (int t = 0; t < 3; t++) {
+        for (int t = UNDER_TSAN; t < 3; t++) {
             reel_context *ctx = context_of(threads[t]);
-            struct planted p = planted_new(ctx, 300, 90, 30, 0.5f, 5);
+            struct planted p = planted_new(ctx, UNDER_TSAN ? 150 : 300, 90, 30, 0.5f, 5);
             struct fit_output output;
             reel_model *model = fit(ctx, &p, &kinds[k], &output);
             if (first) CHECK(same_tensors(first, model));
@@ -80,7 +80,7 @@ static void learn_the_planted_factors(void) {
     double base = metrics.rmse;
     fit_output_free(&output);
     reel_model_free(bias);
-    for (int k = 0; k < N_KINDS; k++) {
+    for (int k = 0; k < N_KINDS; k += UNDER_TSAN ? N_KINDS : 1) {
         reel_model *model = fit(ctx, &p, &kinds[k], &output);
         REQUIRE_OK(model_measure(ctx, model, &p.test, output.test_predictions, NULL, &metrics, &err), err);
         printf("     %s %d: test RMSE %.4f, bias alone %.4f\n", kinds[k].name, k, metrics.rmse, base);
@@ -325,7 +325,7 @@ static void blends(void) {
     reel_model *first = NULL;
     char path[64];
     snprintf(path, sizeof path, "%s/blend.reel", folder);
-    for (int threads = 1; threads <= 3; threads += 2) {
+    for (int threads = UNDER_TSAN ? 3 : 1; threads <= 3; threads += 2) {
         reel_context *ctx = context_of(threads);
         struct planted p = planted_new(ctx, UNDER_TSAN ? 100 : 300, 120, 40, 0.3f, 17);
         struct fit_output output;
@@ -335,7 +335,7 @@ static void blends(void) {
         fit_output_free(&output);
         REQUIRE_OK(model_measure(ctx, model, &p.test, NULL, NULL, &blended, &err), err);
         const char *const names[] = {"bias", "svd", "als"};
-        for (int m = 0; m < 3 && !(UNDER_TSAN && threads == 1); m++) {
+        for (int m = 0; m < 3 && !UNDER_TSAN; m++) {
             reel_model *member = fit(ctx, &p, &(struct kind){.name = names[m]}, &output);
             fit_output_free(&output);
             REQUIRE_OK(model_measure(ctx, member, &p.test, NULL, NULL, &single, &err), err);
@@ -424,7 +424,7 @@ static void resumed_fits_end_with_the_same_bits(void) {
     REQUIRE_OK(reel_context_new(&options, &ctx, &err), err);
     interrupter.ctx = ctx;
     struct planted p = planted_new(ctx, 200, 80, 30, 0.5f, 16);
-    for (int k = 0; k < N_KINDS; k++) {
+    for (int k = 0; k < N_KINDS; k += UNDER_TSAN ? 3 : 1) {
         struct fit_output output;
         reel_context_resume(ctx);
         reel_model *whole = fit(ctx, &p, &kinds[k], &output);

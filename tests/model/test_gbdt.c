@@ -124,7 +124,7 @@ static void test_threads_do_not_matter(void) {
     static const char *const losses[] = {"squared", "squared", "squared", "absolute", "huber", "quantile"};
     reel_context *one = new_context(1), *three = new_context(3);
     struct planted p = planted_new(one, 900, 120, 20, 0.4f, 6);
-    for (size_t d = 0; d < sizeof depths / sizeof depths[0]; d++) {
+    for (size_t d = UNDER_TSAN; d < sizeof depths / sizeof depths[0]; d += 1 + UNDER_TSAN) {
         reel_param params[] = {{"n_estimators", "12"}, {"max_depth", depths[d]}, {"loss", losses[d]}};
         struct fit_output output, other;
         reel_model *a = fit(one, &p, params, 3, &output), *b = fit(three, &p, params, 3, &other);

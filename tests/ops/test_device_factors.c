@@ -339,8 +339,8 @@ static void check_set_sweep(struct data *p, double bound) {
 static void set_sweep_matches(void) {
     const int ks[] = {1, 8, 33};
     for (int i = 0; i < 3; i++) {
-        const int32_t n_rows = i == 0 ? 7 : small() ? 600 : 3000;
-        struct data p = data_new(ks[i], i % 2, n_rows, i == 0 ? 5 : 310, short_lengths, N_SHORT);
+        const int32_t n_rows = i == 0 ? 7 : small() ? 300 : 3000;
+        struct data p = data_new(ks[i], i % 2, n_rows, i == 0 ? 5 : small() ? 140 : 310, short_lengths, N_SHORT);
         check_set_sweep(&p, 1e-4);
     }
 }
@@ -349,7 +349,7 @@ static void set_sweep_matches(void) {
  * batches than have their matrices in memory at a time (COLUMN_CHUNK and GROUP of kernels/cuda/set_params.h). */
 static void set_sweep_matches_on_long_lists(void) {
     const int64_t longer[] = {40, 140, 700}, few[] = {900, 1, 0, 17};
-    struct data p = data_new(9, 1, small() ? 900 : 5000, 130, longer, 3);
+    struct data p = data_new(9, 1, small() ? 300 : 5000, 130, longer, 3);
     check_set_sweep(&p, 1e-4);
     p = data_new(2, 0, 40, 600, longer, 3);
     check_set_sweep(&p, 1e-4);

@@ -304,7 +304,7 @@ static void cluster(struct backend *backend, const double *x, int64_t n, int d, 
 
 static void whole_clusterings_match(void) {
     const reel_affinity kinds[] = {REEL_AFFINITY_POLYNOMIAL, REEL_AFFINITY_RBF};
-    enum { N = 700, D = 6 };
+    enum { N = REEL_WITH_EMULATION ? 300 : 700, D = 6 };
     static int32_t labels[2][N];
     for (int k = 0; k < 2; k++) {
         double *x = normals(N * D, 16);
