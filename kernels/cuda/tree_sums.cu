@@ -113,28 +113,35 @@ static __device__ __forceinline__ void note(struct lane_report &report, int64_t 
     report.reach |= (unsigned)(residual ^ residual >> 63);
 }
 
-/* Ratings at .. of a run that ends at `end`, AT_ONCE a lane, 32 apart. */
+/* Ratings by user or by movie: bits[others[i]] is what the other side of rating i adds to its path. */
+struct rating_list {
+    int32_t *residuals;
+    const int32_t *others;
+    const uint8_t *bits;
+};
+
+/* Ratings at .. of a run or a piece that ends at `end`, AT_ONCE a lane, 32 apart. */
 template <int LEVEL, int UPDATE, int NODES>
-static __device__ __forceinline__ void sum_of_run(const struct sums_params &p, int64_t at, int64_t end, int bits,
-                                                  const int32_t *leaves, struct lane_sums<NODES> &sums,
-                                                  struct lane_report &report) {
+static __device__ __forceinline__ void sum_of_part(const struct rating_list &list, int64_t at, int64_t end, int bits,
+                                                   const int32_t *leaves, struct lane_sums<NODES> &sums,
+                                                   struct lane_report &report) {
     int32_t residuals[AT_ONCE], paths[AT_ONCE];
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
         const int64_t i = at + 32 * k;
-        residuals[k] = i < end ? p.residuals[i] : 0;
-        paths[k] = i < end && (LEVEL > 0 || UPDATE) ? p.movies[i] : 0;
+        residuals[k] = i < end ? list.residuals[i] : 0;
+        paths[k] = i < end && (LEVEL > 0 || UPDATE) ? list.others[i] : 0;
     }
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++)
-        if (LEVEL > 0 || UPDATE) paths[k] = bits | p.movie_bits[paths[k]];
+        if (LEVEL > 0 || UPDATE) paths[k] = bits | list.bits[paths[k]];
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
         const int64_t i = at + 32 * k;
         if (i >= end) continue;
         if (UPDATE) {
             residuals[k] -= leaves[paths[k]];
-            p.residuals[i] = residuals[k];
+            list.residuals[i] = residuals[k];
             note(report, residuals[k]);
         }
         add_rating<LEVEL>(sums, paths[k], residuals[k]);
@@ -150,10 +157,11 @@ static __device__ __forceinline__ void sum_run(const struct sums_params &p, int6
     const int32_t user = p.users[run];
     const int bits = p.user_bits[user] | p.kind_bits[kind];
     const int64_t end = p.begins[run + 1];
+    const struct rating_list list = {p.residuals, p.movies, p.movie_bits};
     struct lane_sums<NODES> sums = {};
     if (lane == 0) p.run_bits[run] = (uint8_t)bits;
     for (int64_t at = p.begins[run] + lane; at < end + lane; at += 32 * AT_ONCE)
-        sum_of_run<LEVEL, UPDATE>(p, at, end, bits, leaves, sums, report);
+        sum_of_part<LEVEL, UPDATE>(list, at, end, bits, leaves, sums, report);
     const struct tree_total own = own_total(sums);
     if (lane >= NODES || own.count == 0) return;
     add_total(&p.user_totals[((int64_t)user << LEVEL) + lane], own);
@@ -207,32 +215,6 @@ static __global__ void __launch_bounds__(THREADS) runs_kernel(const __grid_const
 
 /* ---- movies ---- */
 
-/* Ratings at .. of a piece that ends at `end`, as above. */
-template <int LEVEL, int UPDATE, int NODES>
-static __device__ __forceinline__ void sum_of_piece(const struct sums_params &p, int64_t at, int64_t end, int bits,
-                                                    const int32_t *leaves, struct lane_sums<NODES> &sums) {
-    int32_t residuals[AT_ONCE], paths[AT_ONCE];
-#pragma unroll
-    for (int k = 0; k < AT_ONCE; k++) {
-        const int64_t i = at + 32 * k;
-        residuals[k] = i < end ? p.movie_residuals[i] : 0;
-        paths[k] = i < end && (LEVEL > 0 || UPDATE) ? p.run_of[i] : 0;
-    }
-#pragma unroll
-    for (int k = 0; k < AT_ONCE; k++)
-        if (LEVEL > 0 || UPDATE) paths[k] = bits | p.run_bits[paths[k]];
-#pragma unroll
-    for (int k = 0; k < AT_ONCE; k++) {
-        const int64_t i = at + 32 * k;
-        if (i >= end) continue;
-        if (UPDATE) {
-            residuals[k] -= leaves[paths[k]];
-            p.movie_residuals[i] = residuals[k];
-        }
-        add_rating<LEVEL>(sums, paths[k], residuals[k]);
-    }
-}
-
 /* A warp a piece. */
 template <int LEVEL, int UPDATE>
 static __global__ void __launch_bounds__(THREADS) pieces_kernel(const __grid_constant__ struct sums_params p) {
@@ -248,9 +230,11 @@ static __global__ void __launch_bounds__(THREADS) pieces_kernel(const __grid_con
     const struct tree_piece piece = p.pieces[at];
     const int64_t end = piece.begin + piece.n;
     const int bits = p.movie_bits[piece.movie];
+    const struct rating_list list = {p.movie_residuals, p.run_of, p.run_bits};
     struct lane_sums<NODES> sums = {};
+    struct lane_report unused = {0, 0, 0}; /* of the same ratings as the runs' */
     for (int64_t i = piece.begin + lane; i < end + lane; i += 32 * AT_ONCE)
-        sum_of_piece<LEVEL, UPDATE>(p, i, end, bits, leaves, sums);
+        sum_of_part<LEVEL, UPDATE>(list, i, end, bits, leaves, sums, unused);
     const struct tree_total own = own_total(sums);
     if (lane < NODES && own.count > 0) add_total(&p.movie_totals[((int64_t)piece.movie << LEVEL) + lane], own);
 }
