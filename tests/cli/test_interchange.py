@@ -37,20 +37,20 @@ x, y = table[names].to_numpy("f4"), table["rating"].to_numpy("f4")
 XGBOOST_TRAIN = PREPARE + """
 import xgboost
 data = xgboost.DMatrix(x, y, feature_names=names)
-model = xgboost.train({"max_depth": 5, "eta": 0.3, "nthread": 2, "tree_method": "hist"}, data, 30)
+model = xgboost.train({"max_depth": 5, "eta": 0.3, "nthread": 1, "tree_method": "hist"}, data, 30)
 model.save_model(f"{folder}/theirs.json")
 np.save(f"{folder}/expected.npy", model.predict(data))
 """
 XGBOOST_LOAD = PREPARE + """
 import xgboost
-model = xgboost.Booster({"nthread": 2}, model_file=f"{folder}/exported/forest.json")
+model = xgboost.Booster({"nthread": 1}, model_file=f"{folder}/exported/forest.json")
 chosen = table[model.feature_names].to_numpy("f4")
 np.save(f"{folder}/expected.npy", model.predict(xgboost.DMatrix(chosen, feature_names=model.feature_names)))
 """
 LIGHTGBM_TRAIN = PREPARE + """
 import lightgbm
 names = [name.replace(" ", "_") for name in names]
-params = {"num_leaves": 40, "num_threads": 2, "verbosity": -1, "min_data_in_leaf": 5, "seed": 1}
+params = {"num_leaves": 40, "num_threads": 1, "verbosity": -1, "min_data_in_leaf": 5, "seed": 1}
 params.update(eval(sys.argv[2]))
 model = lightgbm.train(params, lightgbm.Dataset(x, y, feature_name=names), 30)
 model.save_model(f"{folder}/theirs.txt")

@@ -55,7 +55,7 @@ def test_tree(small, tables, tmp_path, params):
 def test_forest_over_five_seeds(small, tables, tmp_path):
     options = ["-p", "n_estimators=15", "-p", "max_features=0.33", "-p", "min_samples_leaf=3"]
     mine = [ours(small, tables, tmp_path, "forest", *options, "--seed", seed) for seed in range(5)]
-    other = [theirs(tables, ensemble.RandomForestRegressor(15, max_features=0.33, min_samples_leaf=3, n_jobs=2,
+    other = [theirs(tables, ensemble.RandomForestRegressor(15, max_features=0.33, min_samples_leaf=3, n_jobs=1,
                                                            random_state=seed)) for seed in range(5)]
     print(f"forest: RMSE {np.mean(mine):.4f}, scikit-learn {np.mean(other):.4f}")
     assert abs(np.mean(mine) - np.mean(other)) < 0.01
@@ -64,7 +64,7 @@ def test_forest_over_five_seeds(small, tables, tmp_path):
 
 def test_full_forest(small, tables, tmp_path):
     mine = ours(small, tables, tmp_path, "forest", "-p", "n_estimators=20", "-p", "oob=1")
-    estimator = ensemble.RandomForestRegressor(20, n_jobs=2, random_state=0, oob_score=False)
+    estimator = ensemble.RandomForestRegressor(20, n_jobs=1, random_state=0, oob_score=False)
     assert abs(mine - theirs(tables, estimator)) < 0.01
     model = TensorFile(tmp_path / "forest.reel")
     assert 0.8 < float(model.metadata["oob.rmse"]) < 1.0
