@@ -316,8 +316,12 @@ static reel_status shape_short_rows(struct cuda_backend *cuda, int shape, struct
 
 typedef void (*solve_kernel)(const struct solve_params p);
 
-static reel_status allow_shared(struct cuda_backend *cuda, solve_kernel kernel, size_t bytes, reel_error *err) {
-    return cuda_status(cuda, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+/* All that a block may have, whatever this launch takes: contexts of one process share what is set for a kernel on a
+ * device, and one that set less would make the launch of another fail. */
+static reel_status allow_shared(struct cuda_backend *cuda, solve_kernel kernel, reel_error *err) {
+    size_t limit;
+    TRY_RETURN(shared_limit(cuda, &limit, err));
+    return cuda_status(cuda, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)limit),
                        "shared memory of factor_solve", err);
 }
 
@@ -325,7 +329,7 @@ static reel_status launch_rows(struct cuda_backend *cuda, const struct solve_par
     const struct row_shape *shape = shape_for(p->tiles);
     const solve_kernel kernel = shape->kernel;
     if (n == 0) return REEL_OK;
-    TRY_RETURN(allow_shared(cuda, kernel, shared_bytes(p), err));
+    TRY_RETURN(allow_shared(cuda, kernel, err));
     kernel<<<(unsigned)n, (unsigned)(32 * shape->warps), shared_bytes(p), cuda->stream>>>(*p);
     return cuda_launched(cuda, p->long_rows ? "row_kernel of long rows" : "row_kernel", err);
 }
@@ -353,7 +357,7 @@ static reel_status solve_long_rows(struct cuda_backend *cuda, struct solve_param
     cut_long_rows<<<(unsigned)found->n_long, 32, 0, cuda->stream>>>(p->offsets, long_rows, (struct row_chunk *)at);
     TRY_RETURN(cuda_launched(cuda, "cut_long_rows", err));
     const unsigned threads = 32 * (unsigned)shape_for(p->tiles)->warps;
-    TRY_RETURN(allow_shared(cuda, chunk_kernel, shared_bytes(p), err));
+    TRY_RETURN(allow_shared(cuda, chunk_kernel, err));
     chunk_kernel<<<(unsigned)found->n_chunks, threads, shared_bytes(p), cuda->stream>>>(*p);
     TRY_RETURN(cuda_launched(cuda, "chunk_kernel", err));
     p->long_rows = long_rows;
