@@ -88,17 +88,17 @@ static __device__ __forceinline__ int mean_scale(const struct solve_params &p, c
 
 /* ---- products ---- */
 
-/* Starts the copies of `part` pieces of every vector from piece `first` on, half a warp a vector; zeros where there is
- * none. */
+/* Starts the copies of `part` pieces of every vector from piece `first` on; zeros where there is none. Eight lanes a
+ * vector, as many as a line has pieces: a part is seldom longer than ten. */
 static __device__ __forceinline__ void copy_part(const struct solve_params &p, const struct dual_row &d, int first,
                                                  char *panel) {
     const int pieces = p.dual.pieces, part = p.dual.part, bytes = gram_vector_bytes(part);
 #pragma unroll 1
-    for (int v = (int)threadIdx.x / 16; v < p.dual.reach; v += (int)blockDim.x / 16) {
+    for (int v = (int)threadIdx.x / 8; v < p.dual.reach; v += (int)blockDim.x / 8) {
         const int32_t column = d.column[v];
         if (p.dual.centre && v == d.rows) continue;
 #pragma unroll 1
-        for (int piece = (int)threadIdx.x % 16; piece < part; piece += 16) {
+        for (int piece = (int)threadIdx.x % 8; piece < part; piece += 8) {
             const int there = column >= 0 && first + piece < pieces;
             const uint4 *from = p.dual.halves + (there ? (int64_t)column * (2 * pieces) + first + piece : 0);
             uint4 *to = (uint4 *)(panel + v * bytes) + piece;
