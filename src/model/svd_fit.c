@@ -178,7 +178,7 @@ static reel_status place(struct trainer *trainer, reel_error *err) {
     TRY_RETURN(job_reserve(&trainer->job, "svd",
                            user_bytes + movie_bytes + (size_t)n_entries * sizeof(uint32_t) +
                                (size_t)grid->n_tiles * (sizeof(struct sgd_tile) + sizeof(int32_t)) +
-                               (size_t)n_blocks * 3 * sizeof(double),
+                               (size_t)n_blocks * 9 * sizeof(double), /* first tile, step (6), order and place, sum */
                            err));
     TRY_RETURN(JOB_CONSTANT(&trainer->job, &trainer->device_block_tiles, grid->block_tiles, n_blocks + 1, err));
     TRY_RETURN(JOB_CONSTANT(&trainer->job, &trainer->device_tiles, grid->tiles, grid->n_tiles, err));
