@@ -36,11 +36,15 @@ struct epoch_params {
 
 /* ---- the schedule ---- */
 
-/* Brings a tile's entries, up to 32 lines of them, to the L2 cache. */
+/* Brings what lies there to the L2 cache. */
+static __device__ __forceinline__ void prefetch(const void *at) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+}
+
+/* The same for a tile's entries, up to 32 lines of them. */
 static __device__ __forceinline__ void prefetch_entries(const uint32_t *entries, const struct sgd_tile &tile,
                                                         int lane) {
-    const uint32_t *at = entries + tile.entry_begin + 32 * lane;
-    if (32 * lane < tile.n_entries) asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+    if (32 * lane < tile.n_entries) prefetch(entries + tile.entry_begin + 32 * lane);
 }
 
 /* A walk of users and movies, with its ring in `room` empty. */
@@ -101,8 +105,11 @@ static __global__ void __launch_bounds__(THREADS, 1) epoch_kernel(const __grid_c
     struct band_step next = steps[0];
     for (int i = 0; i < p.n_movie_bands; i++) {
         const struct band_step step = next;
-        int *finished = p.finished + step.block % p.n_movie_bands;
-        if (i + 1 < p.n_movie_bands) next = steps[i + 1]; /* here when the block is done */
+        int *finished = p.finished + (step.block - band * p.n_movie_bands);
+        /* The walk has no scoreboard to spare: the compiler waits for the next step before it. So that one comes from
+         * the L2 cache, and of the one behind it both sectors are on their way there. */
+        if (i + 1 < p.n_movie_bands) next = steps[i + 1];
+        if (i + 2 < p.n_movie_bands) prefetch((const char *)(steps + i + 2) + lane % 2 * 32);
         const double squared = walk_block(w, p, rates, step, finished);
         prefetch_entries(p.entries, next.first, lane);
         hand_on(finished, step.ticket, lane);

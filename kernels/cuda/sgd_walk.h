@@ -293,11 +293,11 @@ static __device__ __forceinline__ void begin_tile(const struct walk<N, AHEAD> &w
     begin_words(w);
     make_notes(w, 0);
     __syncwarp();
-#pragma unroll 1
-    for (int e = 0; e < AHEAD - 2 && e < w.n; e++)
-        fetch_row(w, e, 0, !(w.room->notes[e].links & USER_HELD), w.room->notes[e].user);
+#pragma unroll
+    for (int e = 0; e < AHEAD - 2; e++)
+        fetch_row(w, e, 0, e < w.n && !(w.room->notes[e].links & USER_HELD), w.room->notes[e].user);
     if (finished) await_ticket(finished, ticket, w.lane);
-#pragma unroll 1
+#pragma unroll
     for (int e = 0; e < AHEAD - 2; e++) {
         fetch_row(w, e, 1, e < w.n && !(w.room->notes[e].links & MOVIE_HELD), w.room->notes[e].movie);
         async_copy_commit();
