@@ -146,14 +146,15 @@ static __device__ __forceinline__ void send_row(float *to, const float (&row)[N]
         if ((N <= EXACT && i < N - 1) || i * 32 + w.lane < w.stride) to[i * 32] = row[i];
 }
 
-/* Where this lane sends the row that visit e left: to visit e + again, or back to vector `at`. It goes back too, in
- * vain, if the very next visit has it already: one address for either kind of memory saves a branch. */
+/* Where this lane sends the row that visit e left: to visit e + again, or back to vector `at`. If that is the very next
+ * visit it has the row already, and took it from a slot that is free again: there it goes, in vain, as one address for
+ * either kind of memory saves a branch. */
 template <int N, int AHEAD>
 static __device__ __forceinline__ float *destination(const struct walk<N, AHEAD> &w, int e, int side, uint32_t again,
                                                      uint32_t at) {
     float *back = w.stored[side] + (uint64_t)at * SGD_LANES;
     float *on = w.room->rows[((uint32_t)e + again) % AHEAD][side] + w.lane;
-    return again > 1 ? on : back;
+    return again > 0 ? on : back;
 }
 
 /* ---- a visit ---- */
@@ -308,6 +309,7 @@ static __device__ __forceinline__ void begin_tile(const struct walk<N, AHEAD> &w
 template <int N, int AHEAD>
 static __device__ __forceinline__ double walk_tile(const struct walk<N, AHEAD> &w, const struct lane_rates &rates,
                                                    const int *finished, int32_t ticket) {
+    static_assert(AHEAD <= AGAIN_MASK, "a link has four bits");
     struct stand<N> s = {};
     begin_tile(w, finished, ticket);
     async_copy_wait_but<AHEAD - 3>();
