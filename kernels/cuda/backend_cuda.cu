@@ -56,6 +56,16 @@ reel_status cuda_backend_use(struct cuda_backend *backend, reel_error *err) {
     return cuda_status(backend, cudaSetDevice(backend->device), "choosing the device", err);
 }
 
+reel_status cuda_shared_limit(struct cuda_backend *backend, size_t *limit, reel_error *err) {
+    const int without_asking = 1 << 11; /* static variables, and what the system keeps */
+    int most;
+    TRY_RETURN(cuda_status(backend,
+                           cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, backend->device),
+                           "asking for the shared memory of a block", err));
+    *limit = (size_t)(most - without_asking);
+    return REEL_OK;
+}
+
 /* ---- memory ---- */
 
 static struct cuda_backend *self(struct backend *backend) {

@@ -39,6 +39,10 @@ reel_status cuda_backend_use(struct cuda_backend *backend, reel_error *err);
 reel_status cuda_status(struct cuda_backend *backend, cudaError_t code, const char *what, reel_error *err);
 /* The same for the launch of `kernel` just made. */
 reel_status cuda_launched(struct cuda_backend *backend, const char *kernel, reel_error *err);
+/* *limit = bytes of shared memory that a launch may ask for here. A kernel is allowed all of them
+ * (cudaFuncSetAttribute), whatever this launch takes: contexts of one process share what is set for a kernel on a
+ * device, and one that set less would make the launch of another fail. */
+reel_status cuda_shared_limit(struct cuda_backend *backend, size_t *limit, reel_error *err);
 /* *out = working memory of at least `bytes`, not cleared, aligned to 256. It is the caller's until the next operator
  * asks for the same slot: one stream runs them one after the other. NO_MEMORY says how much was needed. */
 reel_status cuda_scratch(struct cuda_backend *backend, int slot, size_t bytes, void **out, reel_error *err);

@@ -254,16 +254,6 @@ static void share_pieces(struct solve_params *p) {
     p->panels_at = gram_row(p->tiles, row) + row;
 }
 
-/* Bytes of shared memory that a block may have. */
-static reel_status shared_limit(struct cuda_backend *cuda, size_t *limit, reel_error *err) {
-    const int for_the_compiler = 1 << 11;
-    int most;
-    TRY_RETURN(cuda_status(cuda, cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, cuda->device),
-                           "asking for the shared memory of a block", err));
-    *limit = (size_t)(most - for_the_compiler);
-    return REEL_OK;
-}
-
 static reel_status too_much_shared(struct cuda_backend *cuda, const struct solve_params *p, size_t limit,
                                    reel_error *err) {
     return error_set(err, REEL_UNSUPPORTED, "cuda:%d: %d factors take %zu bytes of shared memory, it has %zu",
@@ -273,7 +263,7 @@ static reel_status too_much_shared(struct cuda_backend *cuda, const struct solve
 /* The longest panel that fits a block of this device. */
 static reel_status choose_panel(struct cuda_backend *cuda, struct solve_params *p, reel_error *err) {
     size_t limit;
-    TRY_RETURN(shared_limit(cuda, &limit, err));
+    TRY_RETURN(cuda_shared_limit(cuda, &limit, err));
     for (p->panel = PANEL_MAX; shared_bytes(p) > limit; p->panel /= 2)
         if (p->panel == GRAM_DEPTH) return too_much_shared(cuda, p, limit, err);
     return REEL_OK;
@@ -294,7 +284,7 @@ static reel_status shape_short_rows(struct cuda_backend *cuda, int shape, struct
     struct dual_params *dual = &p->dual;
     const struct row_shape *row_shape = &row_shapes[shape];
     size_t limit;
-    TRY_RETURN(shared_limit(cuda, &limit, err));
+    TRY_RETURN(cuda_shared_limit(cuda, &limit, err));
     p->tiles = row_shape->tiles;
     p->solution = 0;
     for (int rows = short_shapes[shape].least; rows <= short_shapes[shape].most; rows++) {
@@ -316,11 +306,9 @@ static reel_status shape_short_rows(struct cuda_backend *cuda, int shape, struct
 
 typedef void (*solve_kernel)(const struct solve_params p);
 
-/* All that a block may have, whatever this launch takes: contexts of one process share what is set for a kernel on a
- * device, and one that set less would make the launch of another fail. */
 static reel_status allow_shared(struct cuda_backend *cuda, solve_kernel kernel, reel_error *err) {
     size_t limit;
-    TRY_RETURN(shared_limit(cuda, &limit, err));
+    TRY_RETURN(cuda_shared_limit(cuda, &limit, err));
     return cuda_status(cuda, cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)limit),
                        "shared memory of factor_solve", err);
 }

@@ -233,8 +233,10 @@ static reel_status queue_lists(struct cuda_backend *cuda, const struct forest_pl
                                    .lists = wave->lists};
     const size_t stage = (size_t)p.stage_cells * PLANES * sizeof(int4), sort = LISTS_SORT_ROOM * sizeof(uint64_t);
     const size_t bytes = stage > sort ? stage : sort;
+    size_t limit;
+    TRY_RETURN(cuda_shared_limit(cuda, &limit, err));
     TRY_RETURN(cuda_status(
-        cuda, cudaFuncSetAttribute(forest_topk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+        cuda, cudaFuncSetAttribute(forest_topk_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)limit),
         "shared memory of forest_topk", err));
     forest_topk_kernel<<<(unsigned)((wave->n_users + USERS - 1) / USERS), THREADS, bytes, wave->stream>>>(p);
     return cuda_launched(cuda, "forest_topk_kernel", err);
@@ -298,8 +300,10 @@ static __global__ void __launch_bounds__(PAIR_THREADS) pairs_kernel(const __grid
 static reel_status queue_pairs(struct cuda_backend *cuda, const struct pair_params *p, reel_error *err) {
     const int32_t *columns = p->plan.n_columns;
     const size_t bytes = (size_t)(columns[0] + columns[1] + columns[2]) * PAIR_THREADS * sizeof(float);
+    size_t limit;
+    TRY_RETURN(cuda_shared_limit(cuda, &limit, err));
     TRY_RETURN(cuda_status(cuda,
-                           cudaFuncSetAttribute(pairs_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+                           cudaFuncSetAttribute(pairs_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)limit),
                            "shared memory of forest_pairs", err));
     pairs_kernel<<<(unsigned)((p->n + PAIR_THREADS - 1) / PAIR_THREADS), PAIR_THREADS, bytes, cuda->stream>>>(*p);
     return cuda_launched(cuda, "pairs_kernel", err);
