@@ -103,16 +103,22 @@ finish() {
     exit
 }
 
+# The environments of the tests in Python, made while the release is built.
+make_pythons() {
+    python_env build/venv tests/requirements.txt >"$report/venv.log" 2>&1 || return
+    [ -n "${REEL_PEERS_PYTHON:-}" ] || bench/peers/setup.sh --tests >"$report/peers.path" 2>"$report/peers.log"
+    return 0
+}
 # The command-line tests in Python, against the release build. Without PyPI they are skipped, each by name.
 run_pytest() {
-    if ! python_env build/venv tests/requirements.txt >"$report/venv.log" 2>&1; then
+    if ! wait "$making_pythons"; then
         for file in tests/*/test_*.py; do
             skip "$file" "PyPI could not be reached (build/test-report/venv.log)"
         done
         return
     fi
     if [ -z "${REEL_PEERS_PYTHON:-}" ]; then
-        REEL_PEERS_PYTHON=$(bench/peers/setup.sh --tests 2>"$report/peers.log" | tail -n 1)
+        REEL_PEERS_PYTHON=$(tail -n 1 "$report/peers.path")
     fi
     begin "tests of the program and service (pytest)"
     # There is a worker for each core: what numpy and the peers compute takes no more of them.
@@ -179,6 +185,8 @@ run_fuzzers() {
     wait
 }
 
+make_pythons &
+making_pythons=$!
 step "release build (${CC:-cc})" build release || finish
 run_ctest release build/release
 run_pytest

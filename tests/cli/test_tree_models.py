@@ -53,9 +53,9 @@ def test_tree(small, tables, tmp_path, params):
 
 
 def test_forest_over_five_seeds(small, tables, tmp_path):
-    options = ["-p", "n_estimators=15", "-p", "max_features=0.33", "-p", "min_samples_leaf=3"]
+    options = ["-p", "n_estimators=10", "-p", "max_features=0.33", "-p", "min_samples_leaf=3"]
     mine = [ours(small, tables, tmp_path, "forest", *options, "--seed", seed) for seed in range(5)]
-    other = [theirs(tables, ensemble.RandomForestRegressor(15, max_features=0.33, min_samples_leaf=3, n_jobs=1,
+    other = [theirs(tables, ensemble.RandomForestRegressor(10, max_features=0.33, min_samples_leaf=3, n_jobs=1,
                                                            random_state=seed)) for seed in range(5)]
     print(f"forest: RMSE {np.mean(mine):.4f}, scikit-learn {np.mean(other):.4f}")
     assert abs(np.mean(mine) - np.mean(other)) < 0.01
