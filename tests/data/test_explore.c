@@ -195,10 +195,10 @@ static void titles_are_made_harmless(void) {
 
 /* Many ratings: the same facts, shown as the same JSON, at any thread count. */
 static void threads_change_nothing(void) {
-    const int32_t n_users = UNDER_TSAN ? 300 : 1500, n_movies = 700;
-    struct ratings random = random_ratings(n_users, n_movies, 60, 21);
+    const int32_t n_users = UNDER_TSAN ? 300 : 1500;
+    struct ratings random = random_ratings(n_users, 700, 60, 21);
     struct tiny_source source = {
-        .n_users = n_users, .n_movies = n_movies, .n_genres = 4, .n_ratings = random.n_ratings, .genres = genres};
+        .n_users = n_users, .n_movies = 700, .n_genres = 4, .n_ratings = random.n_ratings, .genres = genres};
     int32_t *ids = malloc(1500 * sizeof *ids);
     const char **names = malloc(700 * sizeof *names);
     struct tiny_rating *rows = malloc((size_t)random.n_ratings * sizeof *rows);
